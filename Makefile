@@ -1,0 +1,52 @@
+# make reproduce   sets up an environment, then runs the whole DAG on the embedded data set
+# make test        sets up an environment, then runs the tests
+# Needs python3 (3.11 or newer) and make; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= all
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.ready
+export PATH := $(BIN):$(PATH)
+SNAKEMAKE := snakemake --workflow-profile workflow/profiles/local --cores $(CORES)
+
+.PHONY: help reproduce test lint format reference clean
+.DEFAULT_GOAL := help
+
+help:
+	@grep '^# ' Makefile | cut -c3-
+
+reproduce: $(READY)
+	$(SNAKEMAKE) --quiet host reason
+	@cat results/mini/tables/class_removal.md results/mini/tables/homogeneous_removal.md
+	@echo "Tables: results/mini/tables   Figures: results/mini/figures   All cells: results/mini/runs.csv"
+
+test: $(READY)
+	python -m pytest
+
+# make lint        style of Python and of the workflow
+lint: $(READY)
+	ruff check
+	ruff format --check
+	snakefmt --check Snakefile workflow/rules
+	snakemake --lint
+
+format: $(READY)
+	ruff check --fix
+	ruff format
+	snakefmt Snakefile workflow/rules
+
+# make reference   takes results/mini into paper/reference/mini and the README's table from it
+reference: $(READY)
+	python workflow/scripts/update_reference.py mini
+
+clean:
+	rm -rf $(VENV) .snakemake
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name one with PYTHON=...")'
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "this Python lacks venv (on Debian: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --requirement requirements.txt
+	python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

@@ -1,0 +1,55 @@
+# The DUCK replication from data to tables and figures. Wiring only: the work is in
+# src/unlearning (run by `python -m unlearning VERB`), the rules in workflow/rules.
+#   snakemake --cores 2                                      the embedded default
+#   snakemake --cores 2 --configfile configs/fashion.yaml    another run
+#   snakemake -n                                             what would be done, and why
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if "experiments" not in config:  # none was given: a config never merges with another
+
+    configfile: "configs/mini.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/unlearn.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """Everything: runs.csv, the tables and the figures."""
+    default_target: True
+    input:
+        results("runs.csv"),
+        TABLES,
+        FIGURES,
+
+
+rule data:
+    """The packed data sets alone, e.g. on a login node that has the network."""
+    input:
+        expand(
+            "data/{dataset}.safetensors",
+            dataset=sorted({e.dataset for e in CONFIG.experiments}),
+        ),
+
+
+rule models:
+    """The originals and the oracles alone."""
+    input:
+        MODELS,
+
+
+rule tables:
+    """The tables as CSV, Markdown, LaTeX and HTML."""
+    input:
+        TABLES,
+
+
+rule figures:
+    """The figures as SVG, PDF and PNG, each with its numbers as CSV."""
+    input:
+        FIGURES,

@@ -1,0 +1,191 @@
+"""What the figures share: reading runs.csv, panels, colours, notes, and saving."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure, SubFigure
+
+from unlearning.files import whole, write_text
+from unlearning.metrics.aus import SCENARIOS
+from unlearning.stages.tabulate import GROUP, by_method, nothing, read_runs, status_note
+
+FORGET, RETAIN, NEITHER = "#D55E00", "#0072B2", "#4D4D4D"
+REFERENCE = {"original": "#8C8C8C", "oracle": "#000000"}
+MUTED = "#555555"
+COLUMN, PAGE = 3.4, 7.0  # inches: one column and the full width of an A4 page
+LINE = 0.106  # inches: one line of small text
+EMPTY = 0.5  # inches: a panel without cells
+SMALL = 6  # points
+
+# Okabe and Ito's colours without black and yellow, with two of Tol's: told apart by most eyes.
+COLOURS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]  # 9 beside 8 colours: 72 distinct pairs
+KNOWN = [
+    "duck",
+    "fine_tuning",
+    "random_labels",
+    "negative_gradient",
+    "boundary_shrink",
+    "boundary_expanding",
+    "duck_released",
+    "scrub",
+    "erm_ktp",
+    "negative_gradient_plus",
+    "amnesiac",
+    "bad_teacher",
+    "unsir",
+    "ssd",
+    "l1_sparse",
+    "salun",
+    "delete",
+    "scar",
+    "l_codec",
+    "fisher",
+]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The cells of one scenario on one data set and architecture; none if it was not run."""
+
+    scenario: str
+    experiment: str
+    dataset: str
+    arch: str
+    title: str
+    short: str
+    cells: pd.DataFrame
+
+
+def panels(runs: pd.DataFrame) -> list[Panel]:
+    """One panel per data set, architecture and experiment of each scenario, an empty one too."""
+    found = []
+    for scenario in SCENARIOS:
+        cells = runs[runs["scenario"] == scenario]
+        name = scenario.replace("_", " ").capitalize()
+        groups = list(cells.groupby(GROUP, sort=False))
+        systems = [key[1:] for key, _ in groups]
+        for key, group in groups:
+            system = ", ".join(key[1:]) + (f" ({key[0]})" if systems.count(key[1:]) > 1 else "")
+            short = name if len(groups) == 1 else f"{name}, {system}"
+            found.append(Panel(scenario, *key, f"{name}\n{system}", short, group))
+        if not groups:
+            found.append(Panel(scenario, "", "", "", name, name, cells))
+    return found
+
+
+def in_rows(found: list[Panel]) -> list[list[Panel]]:
+    """The panels row by row: one a row in a one-column figure, two where there are many."""
+    per_row = 1 if len(found) <= 2 else 2
+    return [found[k : k + per_row] for k in range(0, len(found), per_row)]
+
+
+def say_nothing(axes: plt.Axes, panel: Panel) -> None:
+    """Fill the panel of a scenario without cells with the sentence that says so."""
+    axes.set_axis_off()
+    text = f"{nothing(panel.scenario)}."
+    axes.text(0, 0.5, text, va="center", color=MUTED, transform=axes.transAxes, in_layout=False)
+
+
+def looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each method: its own in every figure, whatever else is drawn.
+
+    Methods named in KNOWN have fixed ones. Any other takes the place its name hashes to, or
+    the next free one, so that two methods of one figure never share colour and marker.
+    """
+    methods = list(dict.fromkeys(methods))
+    slots = {name: KNOWN.index(name) for name in methods if name in KNOWN}
+    others = range(len(KNOWN), len(COLOURS) * len(MARKERS))
+    for name in sorted(set(methods) - set(slots)):
+        start = zlib.crc32(name.encode()) % len(others)
+        probes = [others[(start + step) % len(others)] for step in range(len(others))]
+        slots[name] = next((k for k in probes if k not in slots.values()), probes[0])
+    pairs = {n: (COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for n, k in slots.items()}
+    return {name: pairs[name] for name in methods} | {
+        name: (colour, "*") for name, colour in REFERENCE.items() if name in methods
+    }
+
+
+def status_notes(panel: Panel) -> list[tuple[str, str]]:
+    """Method and note for each method of the panel with a cell that is not ok.
+
+    A list of cells too long for a figure is cut, visibly; the tables have it whole.
+    """
+    notes = [(name, status_note(cells)) for name, cells in by_method(panel.cells)]
+    cut = " … (whole list: tables)"
+    return [(name, textwrap.shorten(note, 180, placeholder=cut)) for name, note in notes if note]
+
+
+def spread_notes(panel: Panel, drawn: pd.DataFrame) -> list[str]:
+    """Over what the means of `drawn` (column `over`) run, the methods that differ by name."""
+    overs = drawn.loc[drawn["kind"] != "cell", ["method", "over"]].drop_duplicates()
+    if overs.empty:
+        return []
+    if set(overs["over"]) == {"1 run"}:
+        return [f"{panel.short}: one run each, no spread."]
+    usual = overs["over"].mode()[0]
+    others = overs[overs["over"] != usual]
+    exceptions = [f"{row.method}: {row.over}" for row in others.itertuples()]
+    return [f"{panel.short}, spread over {'; '.join([usual, *exceptions])}."]
+
+
+def wrapped(notes: Iterable[str], width: float) -> list[str]:
+    """The notes as lines of small text that fit into `width` inches."""
+    per_line = int(width / (SMALL * 0.00785))
+    return [
+        line for note in notes for line in textwrap.wrap(note, per_line, subsequent_indent="   ")
+    ]
+
+
+def sheet(width: float, heights: list[float]) -> tuple[Figure, list[SubFigure]]:
+    """A figure of `width` inches with one part below another, each of its height in inches."""
+    figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, hspace=0)
+    return figure, list(parts) if len(heights) > 1 else [parts]
+
+
+def legend_columns(labels: list[str], width: float) -> int:
+    """How many columns the labels fit into, in a legend of `width` inches filled by columns."""
+    for columns in range(min(6, len(labels)), 1, -1):
+        rows = -(-len(labels) // columns)
+        stacks = [labels[k : k + rows] for k in range(0, len(labels), rows)]
+        if sum(0.4 + 0.05 * max(map(len, stack)) for stack in stacks) < width:
+            return columns
+    return 1
+
+
+def write_notes(part: SubFigure, lines: list[str]) -> None:
+    """Small text from the top of `part`, one line under another."""
+    part.text(0.01, 1, "\n".join(lines), va="top", fontsize=SMALL, color=MUTED, linespacing=1.25)
+
+
+def save(figure: Figure, numbers: pd.DataFrame, stem: str | Path) -> None:
+    """Write STEM.svg, .pdf, .png and STEM.csv, the plotted numbers; equal input, equal bytes."""
+    dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+    for form, metadata in dateless.items():
+        with whole(f"{stem}.{form}") as temporary:
+            figure.savefig(temporary, format=form, metadata=metadata)
+    plt.close(figure)
+    write_text(f"{stem}.csv", numbers.to_csv(index=False, lineterminator="\n"))
+
+
+def run(draw: Callable[[pd.DataFrame], tuple[Figure, pd.DataFrame]], about: str) -> None:
+    """The command line of a figure: `--runs runs.csv --out STEM`."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--runs", required=True, help="runs.csv, one row a cell")
+    parser.add_argument("--out", required=True, help="stem of the files to write")
+    options = parser.parse_args()
+    with plt.style.context(Path(__file__).with_name("style.mplstyle")):
+        save(*draw(read_runs(options.runs)), options.out)

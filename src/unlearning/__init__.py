@@ -1,0 +1,1 @@
+"""Machine unlearning by DUCK and its competitors: data, models, methods, metrics, stages."""

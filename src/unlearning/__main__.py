@@ -1,0 +1,26 @@
+"""`python -m unlearning VERB …`: every step of the DAG from a shell."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+STAGES = Path(__file__).parent / "stages"
+
+
+def main(argv: list[str]) -> None:
+    """Run one verb; only its own stage is imported."""
+    verbs = sorted(path.stem for path in STAGES.glob("*.py") if path.stem != "__init__")
+    if not argv or argv[0] not in verbs:
+        asked_for_help = bool(argv) and argv[0] in ("-h", "--help")
+        print("usage: python -m unlearning VERB …\n\nverbs (VERB --help says more):")
+        for verb in verbs:
+            summary = (STAGES / f"{verb}.py").read_text(encoding="utf-8").splitlines()[0]
+            print("  " + summary.strip('"'))
+        sys.exit(0 if asked_for_help else 2)
+    importlib.import_module(f"unlearning.stages.{argv[0]}").main(argv[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,287 @@
+"""The typed description of a run: what a config file may say, and errors that name the key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from unlearning.models import FAMILIES
+from unlearning.recipe import Recipe, Strict
+
+if TYPE_CHECKING:
+    from unlearning.data.catalogue import DatasetInfo
+
+REFERENCES = ("original", "oracle")
+RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=-]*$", max_length=80)]
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message names file, key and what would be right."""
+
+
+def _unique(values: list, what: str) -> list:
+    repeated = {str(v) for v in values if values.count(v) > 1}
+    if repeated:
+        raise ValueError(
+            f"{what} {', '.join(sorted(repeated))} stands twice: "
+            "both would write the same files; keep each once"
+        )
+    return values
+
+
+class ClassRemoval(Strict):
+    """Class removal: each entry of `forget` is one forget set, a class or a list of classes."""
+
+    forget: list[int | list[int]] = Field(min_length=1)
+
+    @field_validator("forget")
+    @classmethod
+    def _distinct(cls, entries: list) -> list:
+        for entry in entries:
+            if isinstance(entry, list):
+                if not entry:
+                    raise ValueError("an empty list forgets nothing; name at least one class")
+                _unique(entry, "class")
+        _unique([sorted(e) if isinstance(e, list) else [e] for e in entries], "forget set")
+        return entries
+
+
+class HomogeneousRemoval(Strict):
+    """Homogeneous removal: a random share of the training images, all classes alike.
+
+    Give `fraction` in (0, 1) or `count`. indices: `own` draws from this project's
+    seeds; `release` draws the authors' own indices (CIFAR-10, CIFAR-100, TinyImageNet).
+    """
+
+    fraction: float | None = Field(None, gt=0, lt=1)
+    count: int | None = Field(None, gt=0)
+    split_seeds: Seeds
+    indices: Literal["own", "release"] = "own"
+
+    @field_validator("split_seeds")
+    @classmethod
+    def _distinct(cls, seeds: list) -> list:
+        return _unique(seeds, "seed")
+
+    @model_validator(mode="after")
+    def _one_size(self) -> HomogeneousRemoval:
+        given = (self.fraction is not None) + (self.count is not None)
+        if self.indices == "own" and given != 1:
+            raise ValueError("give exactly one of fraction, in (0, 1), and count")
+        if self.indices == "release" and given:
+            raise ValueError("the release's indices fix their own size: drop fraction and count")
+        return self
+
+
+class Scenarios(Strict):
+    """The scenarios of one experiment; at least one."""
+
+    class_removal: ClassRemoval | None = None
+    homogeneous_removal: HomogeneousRemoval | None = None
+
+    @model_validator(mode="after")
+    def _any(self) -> Scenarios:
+        if self.class_removal is None and self.homogeneous_removal is None:
+            raise ValueError("name at least one of class_removal and homogeneous_removal")
+        return self
+
+
+class Variant(Strict):
+    """A method under a name of its own, with settings that differ from its file's."""
+
+    name: Name
+    method: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Resources(Strict):
+    """What one training or unlearning job asks of a scheduler."""
+
+    runtime: int = Field(30, gt=0, description="minutes")
+    mem_mb: int = Field(3000, gt=0)
+    gpu: int = Field(0, ge=0)
+    threads: int = Field(1, gt=0)
+
+
+class Experiment(Strict):
+    """One data set and architecture: its originals, oracles, scenarios and methods."""
+
+    dataset: str
+    arch: str
+    name: Name | None = None
+    pretrained: bool = False
+    head_dropout: float = Field(0.0, ge=0, lt=1)
+    evaluation: Literal["test", "validation"] = "test"
+    training: Recipe
+    scenarios: Scenarios
+    methods: list[str | Variant] = Field(min_length=1)
+    train_seeds: Seeds
+    unlearn_seeds: Seeds = Field(default_factory=lambda: [0])
+    resources: Resources = Resources()
+
+    @field_validator("train_seeds", "unlearn_seeds")
+    @classmethod
+    def _distinct(cls, seeds: list) -> list:
+        return _unique(seeds, "seed")
+
+    @field_validator("arch")
+    @classmethod
+    def _known_arch(cls, arch: str) -> str:
+        return _known(arch, FAMILIES, "architecture")
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, dataset: str, info: ValidationInfo) -> str:
+        return _known(dataset, info.context["datasets"], "data set") if info.context else dataset
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, methods: list, info: ValidationInfo) -> list:
+        for entry in methods:
+            name = entry if isinstance(entry, str) else entry.method
+            if name in REFERENCES:
+                raise ValueError(f"{name} is a reference and always part of the grid; drop it")
+            if info.context:
+                _known(name, info.context["methods"], "method")
+        labels = [e if isinstance(e, str) else e.name for e in methods]
+        _unique([*labels, *REFERENCES], "method")
+        return methods
+
+    @model_validator(mode="after")
+    def _fits_dataset(self, info: ValidationInfo) -> Experiment:
+        if info.context:
+            self._check_classes(info.context["datasets"][self.dataset].classes)
+            self._check_count(info.context["datasets"][self.dataset].train)
+        return self
+
+    def _check_classes(self, classes: int) -> None:
+        removal = self.scenarios.class_removal
+        for entry in removal.forget if removal else []:
+            wanted = entry if isinstance(entry, list) else [entry]
+            for label in wanted:
+                if not 0 <= label < classes:
+                    raise ValueError(
+                        f"scenarios.class_removal.forget: class {label} is outside "
+                        f"0..{classes - 1}, the classes of {self.dataset}"
+                    )
+            if len(wanted) == classes:
+                raise ValueError(
+                    "scenarios.class_removal.forget: all classes of "
+                    f"{self.dataset} would go; nothing would be retained"
+                )
+
+    def _check_count(self, train: int) -> None:
+        removal = self.scenarios.homogeneous_removal
+        if removal is None:
+            return
+        if removal.indices == "release" and self.dataset not in RELEASE_INDICES:
+            raise ValueError(
+                "scenarios.homogeneous_removal.indices: the release has indices for "
+                f"{', '.join(RELEASE_INDICES)} alone, not for {self.dataset}; use own"
+            )
+        if removal.count is not None and removal.count >= train:
+            raise ValueError(
+                f"scenarios.homogeneous_removal.count: {removal.count} of the {train} training "
+                f"images of {self.dataset} leaves none to retain"
+            )
+
+    @property
+    def label(self) -> str:
+        """The name of the experiment's folder."""
+        return self.name or f"{self.dataset}-{self.arch}"
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Every method as a variant, the references first."""
+        given = [Variant(name=m, method=m) if isinstance(m, str) else m for m in self.methods]
+        return [Variant(name=m, method=m) for m in REFERENCES] + given
+
+
+class RunConfig(Strict):
+    """A whole config file. `run` names the folder under results/.
+
+    sources: a folder with the official files, by data set. partial: collect what is
+    there and show the rest as missing, instead of asking for every cell. mixed_code:
+    let cells of one method that ran different code share a table.
+    """
+
+    run: Name
+    experiments: list[Experiment] = Field(min_length=1)
+    sources: dict[str, str] = Field(default_factory=dict)
+    partial: bool = False
+    mixed_code: bool = False
+
+    @model_validator(mode="after")
+    def _distinct_folders(self) -> RunConfig:
+        _unique([e.label for e in self.experiments], "experiment")
+        return self
+
+
+def _known(name: str, known, what: str) -> str:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"unknown {what} {name!r}; {hint}known: {', '.join(known)}")
+    return name
+
+
+def parse(
+    raw: Mapping[str, Any],
+    file: str,
+    datasets: Mapping[str, DatasetInfo] | None = None,
+    methods: list[str] | None = None,
+) -> RunConfig:
+    """Check a config read from `file` and return it typed.
+
+    With `datasets` and `methods` (the known ones) names and class numbers are checked
+    too; without, only the form is, as for a config that was checked before.
+
+    Raises ConfigError with one line a problem: file, key, what is wrong, what would be right.
+    """
+    context = {"datasets": datasets, "methods": methods} if datasets is not None else None
+    try:
+        return RunConfig.model_validate(raw, context=context)
+    except ValidationError as error:
+        problems = dict.fromkeys(_describe(e, file) for e in error.errors())
+        raise ConfigError("\n".join(problems)) from None
+
+
+def _describe(error: Mapping[str, Any], file: str | Path) -> str:
+    # pydantic adds the branch of a union it tried (`str`, `list[int]`, `Variant`) to the
+    # path; the key that a person reads in the file has none of these
+    path = [p for p in error["loc"] if isinstance(p, int) or (p.isidentifier() and p.islower())]
+    key = ".".join(str(p) for p in path if p not in ("int", "str")) or "(top level)"
+    if error["type"] == "extra_forbidden":
+        return f"{file}: {key}: unknown key; {_allowed(path)}"
+    if error["type"] == "missing":
+        return f"{file}: {key}: this key is needed and missing"
+    message = error["msg"].removeprefix("Value error, ")
+    got = "" if error["type"] == "value_error" else f", got {error['input']!r}"
+    return f"{file}: {key}: {message[0].lower()}{message[1:]}{got}"
+
+
+_BLOCKS = {
+    "training": Recipe,
+    "class_removal": ClassRemoval,
+    "homogeneous_removal": HomogeneousRemoval,
+    "scenarios": Scenarios,
+    "resources": Resources,
+    "methods": Variant,
+    "experiments": Experiment,
+}
+
+
+def _allowed(path: list) -> str:
+    """The keys of the block in which the unknown key at the end of `path` stands."""
+    blocks = [_BLOCKS[p] for p in path[:-1] if p in _BLOCKS]
+    fields = list((blocks[-1] if blocks else RunConfig).model_fields)
+    close = difflib.get_close_matches(str(path[-1]), fields, 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known here: {', '.join(fields)}"

@@ -1,0 +1,111 @@
+"""The data set as one uint8 tensor on the device, and shuffled, augmented batches of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from unlearning.files import load_tensors, read_json
+from unlearning.seeds import seed_for
+
+VALIDATION_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images and labels that stay on one device.
+
+    images: uint8 [N, C, H, W]; labels: int64 [N]; mean, std: float32 [C] in 0..1 units.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 [B, C, H, W] to normalised float32 of the same shape, channels-last in memory."""
+        scale = (255 * self.std).view(-1, 1, 1)
+        shift = (255 * self.mean).view(-1, 1, 1)
+        return images.contiguous(memory_format=torch.channels_last).float().sub_(shift).div_(scale)
+
+    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised images [B, C, H, W] and labels [B] at `indices` [B], without augmentation."""
+        return self.normalise(self.images[indices]), self.labels[indices]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set's training and test part, its number of classes and the hash of its file."""
+
+    train: Images
+    test: Images
+    classes: int
+    sha256: str
+
+
+def load_dataset(path: str | Path, evaluation: str = "test", device: str = "cpu") -> Dataset:
+    """Load a packed data set; `path` is the safetensors file, its facts lie beside it as JSON.
+
+    evaluation: `test` gives the official parts. `validation` cuts a class-balanced
+    fifth out of the training part and puts it in the place of the test part, so that
+    settings can be chosen while the test part stays unseen.
+    """
+    facts = read_json(Path(path).with_suffix(".json"))
+    arrays = load_tensors(path)
+    train = arrays["train_images"], arrays["train_labels"]
+    test = arrays["test_images"], arrays["test_labels"]
+    if evaluation == "validation":
+        held_out = _validation_mask(train[1], facts["name"])
+        test = train[0][held_out], train[1][held_out]
+        train = train[0][~held_out], train[1][~held_out]
+    elif evaluation != "test":
+        raise ValueError(f"evaluation must be 'test' or 'validation', not {evaluation!r}")
+    mean, std = (torch.tensor(facts[key], device=device) for key in ("mean", "std"))
+    parts = (Images(x.to(device), y.to(device), mean, std) for x, y in (train, test))
+    return Dataset(*parts, classes=facts["classes"], sha256=facts["sha256"])
+
+
+def _validation_mask(labels: torch.Tensor, name: str) -> torch.Tensor:
+    """True for a fifth of each class, drawn with a seed that depends on the data set alone."""
+    generator = torch.Generator().manual_seed(seed_for("validation", name))
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique().tolist():
+        members = (labels == label).nonzero().flatten()
+        order = torch.randperm(len(members), generator=generator)
+        mask[members[order[: int(VALIDATION_SHARE * len(members))]]] = True
+    return mask
+
+
+def index_batches(
+    count: int, batch_size: int, generator: torch.Generator | None = None
+) -> Iterator[torch.Tensor]:
+    """Positions 0..count-1 in chunks of at most `batch_size`; shuffled if a generator is given."""
+    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+    return iter(order.split(batch_size))
+
+
+def augment(
+    images: torch.Tensor, flip: bool, crop: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Random horizontal flip and random crop after zero padding, for a whole batch at once.
+
+    images: uint8 [B, C, H, W]; crop: pixels of padding (0 = none). One gather does
+    both, per sample; the result is channels-last in memory, as the convolutions want it.
+    """
+    count, _, height, width = images.shape
+    offsets = torch.randint(0, 2 * crop + 1, (2, count, 1), generator=generator)
+    flipped = torch.rand(count, 1, generator=generator) < (0.5 if flip else 0.0)
+    columns = torch.arange(width).expand(count, width)
+    columns = torch.where(flipped, columns.flip(1), columns) + offsets[0]
+    rows = torch.arange(height) + offsets[1]
+    sample = torch.arange(count)[:, None, None]
+    padded = torch.nn.functional.pad(images, (crop, crop, crop, crop))
+    index = [i.to(images.device) for i in (sample, rows[:, :, None], columns[:, None, :])]
+    return padded.permute(0, 2, 3, 1)[index[0], index[1], index[2]].permute(0, 3, 1, 2)

@@ -1,0 +1,179 @@
+"""The catalogue of data sets: `configs/datasets.csv` as checked, typed rows.
+
+Snakemake reads it while it parses the rules, so nothing here imports torch, NumPy or a reader.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearning.files import canonical_json
+
+_IDENTITY = ["name", "version", "file", "checksum", "bytes", "url", "licence", "reader"]
+_SHAPE = ["classes", "train", "test", "channels", "size", "mean", "std"]
+COLUMNS = [*_IDENTITY, *_SHAPE]
+READER_NAMES = ("idx", "cifar10", "cifar100", "tiny_imagenet")
+"""What the column `reader` may say; `unlearning.data.readers.READERS` has a function for each."""
+
+
+class DataError(RuntimeError):
+    """A data set could not be had; the message says why and what to do."""
+
+
+class CatalogueError(DataError, ValueError):
+    """A row of the catalogue is malformed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FileInfo:
+    """One file: its name, `sha256:HEX`, size in bytes and address (empty: not on the net).
+
+    `also` holds (checksum, bytes) of known repackagings of the same content.
+    """
+
+    file: str
+    checksum: str
+    bytes: int
+    url: str = ""
+    also: tuple[tuple[str, int], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """One data set of the catalogue: `train` and `test` images of `channels` x `size` x `size`.
+
+    `mean` and `std` are per channel in units of 0..1; None means: measure them on the
+    training images.
+    """
+
+    name: str
+    version: str
+    licence: str
+    reader: str
+    classes: int
+    train: int
+    test: int
+    channels: int
+    size: int
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    files: tuple[FileInfo, ...]
+
+    def as_json(self) -> str:
+        """One line of canonical JSON; `from_json` gives an equal object back."""
+        return canonical_json(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> DatasetInfo:
+        """The data set that `as_json` wrote. Raises CatalogueError for anything else."""
+        try:
+            value = json.loads(text)
+            value["files"] = tuple(
+                FileInfo(**{**file, "also": tuple((c, b) for c, b in file["also"])})
+                for file in value["files"]
+            )
+            for key in ("mean", "std"):
+                value[key] = None if value[key] is None else tuple(value[key])
+            return cls(**value)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CatalogueError(f"not the JSON of a data set ({error!r}): {text[:200]}") from error
+
+
+def catalogue(path: str | Path = "configs/datasets.csv") -> dict[str, DatasetInfo]:
+    """Every data set of the table at `path`, by name, in the table's order.
+
+    A row is one file; the rows of one data set repeat its other columns. Raises
+    CatalogueError (a ValueError) that names the file, line and column of the first mistake.
+    """
+    described: dict[str, dict[str, Any]] = {}
+    files: dict[str, list[FileInfo]] = {}
+    with open(path, newline="", encoding="utf-8") as handle:
+        reader = csv.DictReader(handle)
+        if reader.fieldnames != COLUMNS:
+            raise CatalogueError(f"{path}, line 1: the columns must be {','.join(COLUMNS)}")
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise CatalogueError(f"{where}: expected {len(COLUMNS)} columns")
+            value = _parse_row(row, where)
+            name, file = value["name"], value.pop("file")
+            _agree(described.setdefault(name, value), value, where)
+            if any(file.file == other.file for other in files.setdefault(name, [])):
+                raise CatalogueError(f"{where}, column file: {file.file} is listed twice")
+            files[name].append(file)
+    return {name: DatasetInfo(**described[name], files=tuple(files[name])) for name in described}
+
+
+def _parse_row(row: Mapping[str, str], where: str) -> dict[str, Any]:
+    def fail(column: str, expected: str) -> CatalogueError:
+        found = row[column]
+        return CatalogueError(f"{where}, column {column}: expected {expected}, found {found!r}")
+
+    def text(column: str, pattern: str, expected: str) -> str:
+        if not re.fullmatch(pattern, row[column]):
+            raise fail(column, expected)
+        return row[column]
+
+    def numbers(column: str, kind: type, expected: str) -> tuple:
+        try:
+            values = tuple(kind(word) for word in row[column].split())
+        except ValueError:
+            raise fail(column, expected) from None
+        if any(not 0 < value < float("inf") for value in values):
+            raise fail(column, expected)
+        return values
+
+    def positive(column: str) -> int:
+        values = numbers(column, int, "one whole number above 0")
+        if len(values) != 1:
+            raise fail(column, "one whole number above 0")
+        return values[0]
+
+    def per_channel(column: str) -> tuple[float, ...] | None:
+        expected = "one number above 0 a channel, or nothing"
+        values = numbers(column, float, expected)
+        if len(values) not in (0, positive("channels")):
+            raise fail(column, expected)
+        return values or None
+
+    digest = r"sha256:[0-9a-f]{64}"
+    checksums = text("checksum", rf"{digest}( {digest})*", "sha256:HEX").split()
+    sizes = numbers("bytes", int, "one size above 0 a checksum")
+    if len(sizes) != len(checksums):
+        raise fail("bytes", "one size above 0 a checksum")
+    if row["reader"] not in READER_NAMES:
+        raise fail("reader", f"one of {', '.join(READER_NAMES)}")
+    mean, std = per_channel("mean"), per_channel("std")
+    if (mean is None) != (std is None):
+        raise fail("std", "a value wherever mean has one, and only there")
+    return {
+        "name": text("name", r"[a-z0-9_]+", "lower-case letters, digits and _"),
+        "version": text("version", r".+", "a version"),
+        "licence": text("licence", r".+", "the licence, or that none is stated"),
+        "reader": row["reader"],
+        **{key: positive(key) for key in ("classes", "train", "test", "channels", "size")},
+        "mean": mean,
+        "std": std,
+        "file": FileInfo(
+            file=text("file", r"[A-Za-z0-9][\w.-]*", "a plain file name"),
+            checksum=checksums[0],
+            bytes=sizes[0],
+            url=text("url", r"(https?://\S+)?", "an http(s) address or nothing"),
+            also=tuple(zip(checksums[1:], sizes[1:], strict=True)),
+        ),
+    }
+
+
+def _agree(first: Mapping[str, Any], value: Mapping[str, Any], where: str) -> None:
+    for column in value:
+        if value[column] != first[column]:
+            raise CatalogueError(
+                f"{where}, column {column}: {value[column]!r} contradicts {first[column]!r} "
+                f"in an earlier row of {value['name']}"
+            )

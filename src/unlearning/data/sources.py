@@ -1,0 +1,224 @@
+"""Where the images come from: find or download, verify, pack as safetensors.
+
+`configs/datasets.csv` names every file with its size and SHA-256. Nothing is read or
+unpacked before both are right, and every problem is a `DataError` that says what to do.
+A new data set is one row there and, if its format is new, one reader in `readers.py`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearning.data.catalogue import DataError, DatasetInfo, FileInfo
+from unlearning.data.readers import READERS, FormatError
+from unlearning.files import save_tensors, sha256_file, whole, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+SYSTEM_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
+"""Where a system package may have put a data set (Debian: dataset-fashion-mnist)."""
+
+log = logging.getLogger(__name__)
+
+
+class ChecksumError(DataError):
+    """A file is not the one that the catalogue describes."""
+
+
+class DownloadError(DataError):
+    """A file is not here and could not be downloaded."""
+
+
+def fetch(
+    info: DatasetInfo,
+    out_dir: str | Path,
+    folder: str | Path | None = None,
+    retries: int = 4,
+    backoff: float = 2.0,
+) -> None:
+    """Write `out_dir/NAME.safetensors` and, last, `out_dir/NAME.json`.
+
+    Tensors: uint8 `train_images` and `test_images` [N, C, H, W], int64 `train_labels` and
+    `test_labels` [N] in [0, classes). Each file is taken from the first of: the copy
+    inside this package, `folder`, the system's folder, the cache `out_dir/downloads/NAME`,
+    its address. A download is tried `retries` more times after a server error (5xx, 429)
+    or a broken connection, first after `backoff` seconds, then after twice as long each time.
+
+    Raises DataError (ChecksumError, DownloadError, UnsafeArchive, FormatError); the outputs
+    then do not appear. A download that fails its checksum is not kept; a file that was there
+    before is left as it is until a verified one replaces it.
+    """
+    out = Path(out_dir)
+    if folder is not None and not Path(folder).is_dir():
+        raise DataError(f"{folder} is no folder: name the one that holds the files of {info.name}")
+    paths, checksums = {}, {}
+    for file in info.files:
+        path, checksum = _obtain(info, file, out, folder, retries, backoff)
+        log.info("%s: verified %s (%s)", info.name, path, checksum)
+        paths[file.file], checksums[file.file] = path, checksum
+    tensors, class_names = READERS[info.reader](info, paths)
+    _check(info, tensors, class_names)
+    mean, std = (info.mean, info.std) if info.mean else _measure(tensors["train_images"])
+    packed = out / f"{info.name}.safetensors"
+    save_tensors(packed, tensors)
+    write_json(
+        packed.with_suffix(".json"),
+        {
+            "name": info.name,
+            "version": info.version,
+            "licence": info.licence,
+            "class_names": class_names,
+            "classes": info.classes,
+            "channels": info.channels,
+            "size": info.size,
+            "mean": list(mean),
+            "std": list(std),
+            "sha256": sha256_file(packed),
+            "files": checksums,
+        },
+    )
+    log.info("%s: packed %d + %d images into %s", info.name, info.train, info.test, packed)
+
+
+def verify(path: str | Path, file: FileInfo, advice: str = "Replace it.") -> str:
+    """The checksum of the file at `path`, which is one that the catalogue knows.
+
+    Raises ChecksumError that names the file, what was expected and found, and `advice`.
+    """
+    known = ((file.checksum, file.bytes), *file.also)
+    size = Path(path).stat().st_size
+    if size not in [expected for _, expected in known]:
+        raise ChecksumError(f"{path}: expected {file.bytes} bytes, found {size}. {advice}")
+    found = f"sha256:{sha256_file(path)}"
+    if (found, size) not in known:
+        raise ChecksumError(f"{path}: expected {file.checksum}, found {found}. {advice}")
+    return found
+
+
+def _obtain(
+    info: DatasetInfo,
+    file: FileInfo,
+    out: Path,
+    folder: str | Path | None,
+    retries: int,
+    backoff: float,
+) -> tuple[Path, str]:
+    """The verified file and its checksum, from the first place that has it."""
+    packaged = Path(__file__).parent / info.name / file.file
+    if packaged.is_file():
+        return packaged, verify(packaged, file, "It belongs to this package: install it afresh.")
+    if folder is not None:
+        named = Path(folder) / file.file
+        if named.is_file():
+            advice = "It was left as it is: replace it, or name another folder."
+            return named, verify(named, file, advice)
+        log.warning("%s is not in %s; looking elsewhere", file.file, folder)
+    if info.name in SYSTEM_FOLDERS:
+        system = SYSTEM_FOLDERS[info.name] / file.file
+        if system.is_file():
+            # Another release of the system's package must not stop someone who cannot mend it.
+            try:
+                return system, verify(system, file, "Not used.")
+            except ChecksumError as error:
+                log.warning("%s", error)
+    cached = out / "downloads" / info.name / file.file
+    if cached.is_file():
+        # It stays until a verified one replaces it: the catalogue may be what is wrong.
+        try:
+            return cached, verify(cached, file, "Downloading it again.")
+        except ChecksumError as error:
+            log.warning("%s", error)
+    return cached, _download(file, cached, retries, backoff)
+
+
+# Not torchvision's download_url: it asks twice for each file, falls back from https to http
+# after any error, has no timeout, and takes a connection cut short for the end of the file.
+def _download(file: FileInfo, target: Path, retries: int, backoff: float) -> str:
+    """Download to `target`, which appears only if it is verified; give its checksum."""
+    by_hand = f"Or put {file.file} ({file.checksum}) into a folder and name that folder."
+    if not file.url:
+        raise DownloadError(f"{file.file} has no address to download from. {by_hand}")
+    advice = (
+        f"It came from {file.url} and was deleted: run again to download it afresh. If that "
+        f"does not help, the publisher or a proxy has changed it. {by_hand}"
+    )
+    for attempt in range(retries + 1):
+        try:
+            with whole(target) as temporary:
+                log.info("downloading %s (%.1f MB)", file.url, file.bytes / 1e6)
+                _stream(file, temporary)
+                return verify(temporary, file, advice)
+        except (urllib.error.URLError, http.client.HTTPException, *_BROKEN) as error:
+            if not _passing(error):
+                raise DownloadError(f"{file.url}: {error}. {by_hand}") from error
+            if attempt == retries:
+                message = f"{file.url}: {error}, after {retries + 1} tries. Try later. {by_hand}"
+                raise DownloadError(message) from error
+            log.warning("%s: %s; trying again", file.url, error)
+            time.sleep(backoff * 2**attempt)
+    raise ValueError(f"retries must be 0 or more, not {retries}")
+
+
+_BROKEN = (ConnectionError, TimeoutError, ssl.SSLError)
+
+
+def _passing(error: Exception) -> bool:
+    """Whether a second try may succeed where `error` stopped the first."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code >= 500 or error.code in (408, 429)
+    return not isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError)
+
+
+def _stream(file: FileInfo, target: Path) -> None:
+    # One byte more than the longest known copy is enough to see that the file is wrong.
+    limit = max(file.bytes, *(size for _, size in file.also), 0) + 1
+    request = urllib.request.Request(file.url, headers={"User-Agent": "unlearning"})
+    with urllib.request.urlopen(request, timeout=60) as response, open(target, "wb") as handle:
+        promised = response.length
+        while chunk := response.read(min(2**20, limit - handle.tell())):
+            handle.write(chunk)
+        if promised is not None and handle.tell() < min(promised, limit):
+            raise ConnectionError(f"the connection ended after {handle.tell()} of {promised} bytes")
+
+
+def _check(info: DatasetInfo, tensors: Mapping[str, torch.Tensor], class_names: list[str]) -> None:
+    """Raise FormatError unless shapes, labels and class names are those of the catalogue."""
+    for part, count in (("train", info.train), ("test", info.test)):
+        images, labels = tensors[f"{part}_images"], tensors[f"{part}_labels"]
+        expected = (count, info.channels, info.size, info.size)
+        if tuple(images.shape) != expected or tuple(labels.shape) != (count,):
+            raise FormatError(
+                f"{info.name}: expected {part} images {expected} with {count} labels, "
+                f"found {tuple(images.shape)} with {tuple(labels.shape)}"
+            )
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= info.classes:
+            raise FormatError(
+                f"{info.name}: {part} labels must lie in 0..{info.classes - 1}, found {low}..{high}"
+            )
+    if len(class_names) != info.classes:
+        raise FormatError(
+            f"{info.name}: expected {info.classes} class names, found {len(class_names)}"
+        )
+
+
+def _measure(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and population standard deviation per channel, exact sums over uint8 counts."""
+    means, deviations = [], []
+    for channel in images.unbind(1):
+        counts = channel.flatten().bincount(minlength=256).tolist()
+        n = sum(counts)
+        total = sum(value * count for value, count in enumerate(counts))
+        squares = sum(value * value * count for value, count in enumerate(counts))
+        means.append(total / n / 255)
+        deviations.append((n * squares - total * total) ** 0.5 / n / 255)
+    return tuple(means), tuple(deviations)

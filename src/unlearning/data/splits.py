@@ -1,0 +1,91 @@
+"""Who is forgotten: forget sets and evaluation halves as index lists, fixed by a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from unlearning.files import canonical_json, sha256_text
+from unlearning.seeds import seed_for
+
+RELEASE_SIZES = {"cifar10": (50_000, 1), "cifar100": (50_000, 1), "tiny_imagenet": (100_000, 2)}
+"""Training images, and how many times the release's 1,000 or 5,000 images are drawn."""
+
+
+def make_split(
+    settings: Mapping[str, Any], dataset: str, train_labels: np.ndarray, test_count: int
+) -> dict[str, Any]:
+    """The split that `settings` describe (see grid.Split), ready to be written as JSON.
+
+    train_labels: [N] of the training part; test_count: images in the test part.
+    Returns `forget` (sorted positions in the training part), `classes` (the removed ones,
+    empty in homogeneous removal), `test` and `validation` (positions in the test part of
+    the half that is evaluated and of the other one; null in class removal, which
+    evaluates the whole test part by class), and a hash over all of it.
+    """
+    if settings["scenario"] == "class_removal":
+        forget = np.flatnonzero(np.isin(train_labels, settings["classes"]))
+        halves = {"test": None, "validation": None}
+        classes = settings["classes"]
+    else:
+        forget = _random_forget(settings, dataset, len(train_labels))
+        halves = _test_halves(dataset, settings["seed"], test_count)
+        classes = []
+    if not 0 < len(forget) < len(train_labels):
+        raise ValueError(
+            f"{settings}: {len(forget)} of {len(train_labels)} training images would be "
+            "forgotten; both parts need at least one"
+        )
+    split = {"settings": dict(settings), "dataset": dataset, "classes": classes}
+    split |= {"forget": np.sort(forget).tolist(), **halves}
+    return {**split, "sha256": sha256_text(canonical_json(split))}
+
+
+def check_split(split: Mapping[str, Any], path: str) -> None:
+    """Raise ValueError, naming the file, if the split is not the one that was written."""
+    content = {key: value for key, value in split.items() if key != "sha256"}
+    if sha256_text(canonical_json(content)) != split["sha256"]:
+        raise ValueError(f"{path}: its content does not match its hash; delete it and rerun")
+
+
+def retained(forget: np.ndarray, count: int) -> np.ndarray:
+    """The positions 0..count-1 that are not in `forget`, sorted."""
+    mask = np.ones(count, dtype=bool)
+    mask[forget] = False
+    return np.flatnonzero(mask)
+
+
+def _random_forget(settings: Mapping[str, Any], dataset: str, count: int) -> np.ndarray:
+    if settings["indices"] == "release":
+        return release_indices(dataset, settings["seed"])
+    size = settings["count"] or round(settings["fraction"] * count)
+    rng = np.random.default_rng(seed_for("forget", dataset, settings["seed"]))
+    return rng.choice(count, size, replace=False)
+
+
+def _test_halves(dataset: str, seed: int, count: int) -> dict[str, list[int]]:
+    rng = np.random.default_rng(seed_for("test half", dataset, seed))
+    order = rng.permutation(count)
+    return {
+        "test": np.sort(order[: count // 2]).tolist(),
+        "validation": np.sort(order[count // 2 :]).tolist(),
+    }
+
+
+def release_indices(dataset: str, seed: int) -> np.ndarray:
+    """The authors' forget indices of one seed, in their order (release, sample_fgt_samples.py).
+
+    One legacy NumPy stream a seed, drawn for CIFAR-10, CIFAR-100 and TinyImageNet in
+    turn, first for 1,000 images (2,000 of TinyImageNet), then for the 5,000 (10,000) used.
+    """
+    if dataset not in RELEASE_SIZES:
+        raise ValueError(f"the release has no indices for {dataset}; use indices: own")
+    stream = np.random.RandomState(seed)
+    for size in (1000, 5000):
+        drawn = {
+            name: stream.choice(count, times * size, replace=False)
+            for name, (count, times) in RELEASE_SIZES.items()
+        }
+    return drawn[dataset]

@@ -1,0 +1,17 @@
+"""Unlearning methods by name: one module each, imported only when it is run.
+
+A method's module offers
+    TOUCHES   what data it reads: any of "retain" and "forget";
+    Settings  its hyper-parameters, typed, without defaults (those are in configs/methods/);
+    unlearn(model, problem, settings) -> model  which may change `model` in place.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+def load(name: str) -> ModuleType:
+    """The module of the method `name`."""
+    return importlib.import_module(f"unlearning.methods.{name}")

@@ -1,0 +1,179 @@
+"""What a method is given: the two data sets, a stop rule, a clock, and checked steps."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from unlearning.data.batches import Images, index_batches
+from unlearning.models.base import Classifier
+from unlearning.recipe import Strict
+from unlearning.training import Diverged, accuracy
+
+
+class AccessError(PermissionError):
+    """A method asked for data that its TOUCHES does not name."""
+
+
+class EarlyStop(Strict):
+    """When to stop: the paper's rule, checked on the forget set after each epoch.
+
+    stop: `never`, or where the accuracy comes from that homogeneous removal compares
+    with: `test`, the evaluation half itself as in the paper and the release, or
+    `validation`, the other half of the test set. Class removal compares with
+    `forget_target` and needs no such data.
+    """
+
+    stop: Literal["test", "validation", "never"]
+    forget_target: float = Field(ge=0, le=1)
+
+
+class Stopwatch:
+    """Seconds of the unlearning steps alone: the device synchronised, pauses left out."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds = 0.0
+        self._since: float | None = None
+
+    def start(self) -> None:
+        """Begin or go on counting."""
+        self._since = self._now()
+
+    def stop(self) -> None:
+        """Stop counting."""
+        self.seconds += self._now() - self._since
+        self._since = None
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the block out of the count, if the watch is running."""
+        running = self._since is not None
+        if running:
+            self.stop()
+        try:
+            yield
+        finally:
+            if running:
+                self.start()
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+@dataclass
+class Problem:
+    """One forget set, as a method sees it.
+
+    retain, forget: int64 positions in `train`. reference: the original's accuracy on the
+    two halves of the test set, for the stop rule of homogeneous removal.
+    """
+
+    train: Images
+    retain: torch.Tensor
+    forget: torch.Tensor
+    scenario: str
+    classes: int
+    forget_classes: tuple[int, ...]
+    touches: frozenset[str]
+    seed: int
+    reference: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(self.seed)
+        self.stopwatch = Stopwatch(self.train.images.device)
+        self.history: list[float] = []
+        self.updates = 0
+
+    @property
+    def retained_classes(self) -> list[int]:
+        """The classes that stay: all of them in homogeneous removal."""
+        return [c for c in range(self.classes) if c not in self.forget_classes]
+
+    def indices(self, part: str) -> torch.Tensor:
+        """Positions of `retain` or `forget`; AccessError if the method does not declare it."""
+        if part not in self.touches:
+            allowed = " and ".join(sorted(self.touches)) or "no data"
+            raise AccessError(f"this method declares that it touches {allowed}, not {part}")
+        return {"retain": self.retain, "forget": self.forget}[part]
+
+    def batches(
+        self, part: str, batch_size: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """One shuffled pass over `retain` or `forget`, without augmentation, none dropped.
+
+        Yields normalised images [B, C, H, W], labels [B] and positions [B] in the part.
+        """
+        indices = self.indices(part)
+        for positions in index_batches(len(indices), batch_size, self.generator):
+            positions = positions.to(indices.device)
+            images, labels = self.train.batch(indices[positions])
+            yield images, labels, positions
+
+    def finished(self, model: Classifier, rule: EarlyStop) -> bool:
+        """The stop test after an epoch; outside the unlearning time. Keeps the accuracy seen.
+
+        Class removal: forget accuracy < `forget_target`. Homogeneous removal: forget
+        accuracy < the original's accuracy on unseen images (duck.md §2, step 5).
+        """
+        if rule.stop == "never":
+            return False
+        with self.stopwatch.paused():
+            seen = accuracy(model, self.train, self.forget)
+        self.history.append(seen)
+        if self.scenario == "class_removal":
+            return seen < rule.forget_target
+        return seen < self.reference[rule.stop]
+
+    def step(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+        """One descent on `loss`, counted in `updates`; Diverged if the loss is not finite."""
+        if not torch.isfinite(loss):
+            raise Diverged(f"the loss is {loss.item()} after {self.updates} updates")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        self.updates += 1
+
+
+class SgdSettings(EarlyStop):
+    """Settings of the baselines that are plain SGD on one part of the data."""
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    lr: float = Field(gt=0)
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    milestones: list[int]
+
+
+def descend(
+    model: Classifier,
+    problem: Problem,
+    settings: SgdSettings,
+    part: str,
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> Classifier:
+    """Epochs of SGD on `loss_of(logits, labels)` over one part; lr halves at each milestone."""
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.milestones, gamma=0.5)
+    model.train()
+    for _ in range(settings.epochs):
+        for images, labels, _ in problem.batches(part, settings.batch_size):
+            problem.step(optimizer, loss_of(model(images), labels))
+        if problem.finished(model, settings):
+            break
+        schedule.step()
+    return model

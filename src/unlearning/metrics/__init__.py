@@ -1,0 +1,1 @@
+"""What a model is measured by: pure functions on numbers and arrays."""

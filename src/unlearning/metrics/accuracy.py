@@ -1,0 +1,46 @@
+"""Accuracies on the evaluation sets of a split; pure functions on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def accuracy(correct: np.ndarray, chosen: np.ndarray | None = None) -> float | None:
+    """Share in [0, 1] of true entries, of all or of the chosen (mask or positions).
+
+    None if nothing is chosen: an accuracy over no image is not defined.
+    """
+    picked = correct if chosen is None else correct[chosen]
+    return float(picked.mean()) if len(picked) else None
+
+
+def accuracies(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> dict[str, Any]:
+    """The accuracies of one model on the sets that a split defines (duck.md §1), as fractions.
+
+    outputs: train_logits [N, K], train_labels [N], test_logits [M, K], test_labels [M].
+    Class removal: A_r, A_f on the training part, A_r^t, A_f^t on the test part by class,
+    and the whole test part. Homogeneous removal: A_r, A_f, and A^t on the evaluated half
+    (`test_accuracy`) and on the other one (`validation_accuracy`).
+    """
+    train = outputs["train_logits"].argmax(1) == outputs["train_labels"]
+    test = outputs["test_logits"].argmax(1) == outputs["test_labels"]
+    forget = np.zeros(len(train), dtype=bool)
+    forget[split["forget"]] = True
+    found = {
+        "retain_train_accuracy": accuracy(train, ~forget),
+        "forget_train_accuracy": accuracy(train, forget),
+        "retain_test_accuracy": None,
+        "forget_test_accuracy": None,
+        "test_accuracy": accuracy(test, split["test"]),
+        "validation_accuracy": None,
+    }
+    if split["test"] is not None:
+        return found | {"validation_accuracy": accuracy(test, split["validation"])}
+    removed = np.isin(outputs["test_labels"], split["classes"])
+    return found | {
+        "retain_test_accuracy": accuracy(test, ~removed),
+        "forget_test_accuracy": accuracy(test, removed),
+    }

@@ -1,0 +1,35 @@
+"""Architectures by name; a family's module is imported only when a model of it is built."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unlearning.models.base import Classifier
+
+FAMILIES = {
+    "small_cnn": "small_cnn",
+    "resnet18": "resnet",
+    "resnet18_3x3": "resnet",
+}
+
+
+def build(
+    arch: str,
+    classes: int,
+    channels: int,
+    pretrained: bool = False,
+    head_dropout: float = 0.0,
+    **options: int,
+) -> Classifier:
+    """A new model with `classes` logits for images of `channels` channels.
+
+    Weights come from torch's global generator: seed it first. `pretrained` asks for
+    ImageNet weights; a family that has none raises ValueError. `options` go to the
+    family, e.g. `width`.
+    """
+    if arch not in FAMILIES:
+        raise ValueError(f"unknown architecture {arch!r}; known: {', '.join(FAMILIES)}")
+    family = importlib.import_module(f"unlearning.models.{FAMILIES[arch]}")
+    return family.build(arch, classes, channels, pretrained, head_dropout, **options)

@@ -1,0 +1,165 @@
+"""Which code, software and commit made a file: the facts that a record carries."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+SOFTWARE = ("torch", "torchvision", "numpy", "safetensors", "snakemake")
+
+
+def closure(modules: Iterable[str]) -> list[Path]:
+    """The library files that `modules` need, by the import statements in their text, sorted.
+
+    Imports for type checking alone do not count. Modules that are found by name at
+    run time (a method, a model family) are named by the caller.
+    """
+    found: set[Path] = set()
+    waiting = [_file(module) for module in modules]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        found.update(p for p in _packages(path))
+        waiting += _imports(path)
+    return sorted(found)
+
+
+def code_hash(modules: Iterable[str]) -> str:
+    """SHA-256 over the closure of `modules`; comments, docstrings and layout do not count."""
+    digest = hashlib.sha256()
+    for path in closure(modules):
+        digest.update(f"{path.relative_to(PACKAGE)}\n{_essence(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def script_hash(*paths: str | Path) -> str:
+    """SHA-256 over files outside the library and over the library modules that they import."""
+    digest = hashlib.sha256()
+    library: set[Path] = set()
+    for path in map(Path, paths):
+        python = path.suffix == ".py"
+        digest.update((_essence(path) if python else path.read_text()).encode() + b"\0")
+        library.update(_imports(path) if python else [])
+    names = sorted(map(_dotted, library))
+    digest.update(code_hash(names).encode())
+    return digest.hexdigest()
+
+
+def stage_modules(verb: str, arch: str | None = None, method: str | None = None) -> list[str]:
+    """The entry modules of one verb: its stage, the model family and the method it loads."""
+    from unlearning.models import FAMILIES
+
+    modules = [f"unlearning.stages.{verb}"]
+    if arch:
+        modules.append(f"unlearning.models.{FAMILIES[arch]}")
+    if method:
+        modules.append(f"unlearning.methods.{method}")
+    return modules
+
+
+def _dotted(path: Path) -> str:
+    """The name of a module of this package, from its file."""
+    return ".".join((PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts))
+
+
+def _file(module: str) -> Path:
+    """The file of a dotted name in this package, with a message for a module that is not there."""
+    path = _find(module)
+    if path is None:
+        raise ModuleNotFoundError(f"no module {module} in {PACKAGE}")
+    return path
+
+
+def _find(module: str) -> Path | None:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _packages(path: Path) -> list[Path]:
+    """The __init__ files that Python runs before it runs `path`."""
+    inside = path.relative_to(PACKAGE).parts[:-1]
+    folders = [PACKAGE.joinpath(*inside[:depth]) for depth in range(len(inside) + 1)]
+    return [folder / "__init__.py" for folder in folders]
+
+
+def _imports(path: Path) -> list[Path]:
+    found = []
+    for node in _runtime_nodes(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        ours = [name for name in names if name.split(".")[0] == PACKAGE.name]
+        found += [file for file in map(_find, ours) if file]
+    return found
+
+
+def _runtime_nodes(tree: ast.AST) -> Iterable[ast.AST]:
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from _runtime_nodes(child)
+
+
+@functools.cache
+def _essence(path: Path) -> str:
+    """The code of a file without comments, docstrings and layout."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            node.body = body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _is_text(node: ast.AST) -> bool:
+    constant = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+
+
+def software() -> dict[str, str]:
+    """Versions of Python and of the packages that touch a number; absent ones are left out."""
+    versions = {"python": platform.python_version()}
+    for package in SOFTWARE:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_state() -> dict[str, str | bool | None]:
+    """The commit of the checkout this library runs from, and whether it has changes."""
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=PACKAGE,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,1 @@
+"""One module per verb of the DAG: reads files, calls the library, writes files."""

@@ -1,0 +1,97 @@
+"""collect: the records and metrics of every cell of a run, one row each, in runs.csv."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearning import grid
+from unlearning.config import Experiment, RunConfig, parse
+from unlearning.files import read_json, write_text
+
+COLUMNS = [
+    *("dataset", "arch", "scenario", "split", "method"),
+    *("train_seed", "split_seed", "unlearn_seed", "status"),
+    *("retain_train_accuracy", "forget_train_accuracy"),
+    *("retain_test_accuracy", "forget_test_accuracy", "test_accuracy", "aus"),
+    *("unlearning_seconds", "official_seconds", "peak_memory_mb"),
+    *("validation_accuracy", "updates", "experiment", "base_method", "touches", "reason"),
+    *("evaluation", "device", "settings_sha256", "code_sha256", "commit"),
+]
+
+
+def main(argv: list[str]) -> None:
+    """Write runs.csv; a cell without files is a row with status `missing`."""
+    parser = argparse.ArgumentParser(prog="unlearning collect", description=__doc__)
+    parser.add_argument("--config", required=True, help="the run's resolved config (JSON)")
+    parser.add_argument("--root", required=True, help="the run's folder")
+    parser.add_argument("--out", required=True)
+    options = parser.parse_args(argv)
+    config = parse(read_json(options.config), options.config)
+    rows = [_row(cell, config, Path(options.root)) for cell in grid.cells(config)]
+    if not config.mixed_code:
+        refuse_mixed_code(rows)
+    write_text(options.out, as_csv(rows))
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows as CSV text with the columns COLUMNS; None is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def refuse_mixed_code(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ValueError if two cells of one method and architecture ran different code."""
+    seen: dict[tuple, dict[str, str]] = {}
+    for row in rows:
+        if row["status"] != "missing":
+            key = row["arch"], row["base_method"]
+            cell = f"{row['experiment']} {row['split']} train seed {row['train_seed']}"
+            seen.setdefault(key, {}).setdefault(row["code_sha256"], cell)
+    for (arch, method), versions in seen.items():
+        if len(versions) > 1:
+            cells = "; ".join(f"{code[:12]} in {cell}" for code, cell in versions.items())
+            raise ValueError(
+                f"{method} on {arch}: cells of different code would share a table ({cells}). "
+                "Delete the older cells, or set mixed_code: true in the config to allow it"
+            )
+
+
+def _row(cell: grid.Cell, config: RunConfig, root: Path) -> dict[str, Any]:
+    experiment = next(e for e in config.experiments if e.label == cell.experiment)
+    row = dict.fromkeys(COLUMNS) | _identity(cell, experiment)
+    folder = root / cell.folder
+    if not (folder / "record.json").exists() or not (folder / "metrics.json").exists():
+        return row | {"status": "missing", "reason": "not run"}
+    record, scored = read_json(folder / "record.json"), read_json(folder / "metrics.json")
+    row |= {key: value for key, value in record.items() if key in COLUMNS}
+    return (
+        row
+        | scored["metrics"]
+        | {
+            "touches": " ".join(sorted(record["touches"], reverse=True)),
+            "commit": record["git"]["commit"],
+        }
+    )
+
+
+def _identity(cell: grid.Cell, experiment: Experiment) -> dict[str, Any]:
+    split = next(
+        s for s in grid.splits(experiment) if (s.scenario, s.key) == (cell.scenario, cell.split)
+    )
+    variant = next(v for v in experiment.variants if v.name == cell.method)
+    return {
+        "dataset": experiment.dataset,
+        "arch": experiment.arch,
+        "evaluation": experiment.evaluation,
+        "split_seed": split.settings.get("seed"),
+        "base_method": variant.method,
+        **{key: getattr(cell, key) for key in cell.__dataclass_fields__},
+    }

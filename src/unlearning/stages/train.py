@@ -1,0 +1,94 @@
+"""train: an original on all training images, or an oracle on those that a split retains."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unlearning.data.batches import Dataset, load_dataset
+from unlearning.data.splits import check_split, retained
+from unlearning.device import choose_device
+from unlearning.files import canonical_json, read_json, save_tensors, sha256_text, write_json
+from unlearning.models import build
+from unlearning.models.base import Classifier
+from unlearning.provenance import stage_modules
+from unlearning.recipe import Recipe
+from unlearning.records import new_record, peak_memory_mb
+from unlearning.seeds import seed_for
+from unlearning.training import accuracy, train
+
+
+def main(argv: list[str]) -> None:
+    """Write the model and its record; an interrupted training goes on where it stopped."""
+    parser = argparse.ArgumentParser(prog="unlearning train", description=__doc__)
+    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
+    parser.add_argument("--split", help="split whose forget set is left out: trains an oracle")
+    parser.add_argument("--settings", required=True, help="the model's settings as JSON")
+    parser.add_argument("--model", required=True, help="weights to write (safetensors)")
+    parser.add_argument("--record", required=True, help="record to write (JSON)")
+    options = parser.parse_args(argv)
+    settings = json.loads(options.settings)
+    if ("split" in settings) != (options.split is not None):
+        raise ValueError("an oracle needs --split and settings that name it; an original neither")
+    inputs = {"data": options.data} | ({"split": options.split} if options.split else {})
+    record = new_record(settings, inputs, stage_modules("train", settings["arch"]))
+    device = choose_device(settings["threads"])
+    dataset = load_dataset(options.data, settings["evaluation"], device)
+    indices = _indices(dataset, options.split).to(device)
+
+    resume = Path(options.model).parent / "resume"
+    key = sha256_text(canonical_json([record["settings"], record["inputs"], record["code_sha256"]]))
+    model = new_model(settings, dataset, seed_for(*identity(settings), "weights")).to(device)
+    seconds = train(
+        model,
+        dataset.train,
+        indices,
+        Recipe(**settings["training"]),
+        seed_for(*identity(settings), "batches"),
+        resume / f"{key[:16]}.safetensors",
+    )
+    record |= {
+        "training_images": len(indices),
+        "training_seconds": seconds,
+        "train_accuracy": accuracy(model, dataset.train, indices),
+        "test_accuracy": accuracy(model, dataset.test),
+        "peak_memory_mb": peak_memory_mb(device),
+        "device": device,
+    }
+    save_tensors(options.model, model.state_dict())
+    write_json(options.record, record)
+    shutil.rmtree(resume, ignore_errors=True)
+
+
+def identity(settings: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """What the seeds of one training derive from: an oracle's differ from its original's."""
+    parts = ("dataset", "arch", "scenario", "split", "train_seed")
+    return tuple(settings[key] for key in parts if key in settings)
+
+
+def new_model(settings: Mapping[str, Any], dataset: Dataset, seed: int) -> Classifier:
+    """An untrained model of the settings' architecture, channels-last in memory."""
+    torch.manual_seed(seed)
+    model = build(
+        settings["arch"],
+        dataset.classes,
+        dataset.train.images.shape[1],
+        settings["pretrained"],
+        settings["head_dropout"],
+    )
+    return model.to(memory_format=torch.channels_last)
+
+
+def _indices(dataset: Dataset, split: str | None) -> torch.Tensor:
+    """Positions of the training images to learn from."""
+    if split is None:
+        return torch.arange(len(dataset.train))
+    content = read_json(split)
+    check_split(content, split)
+    return torch.from_numpy(retained(content["forget"], len(dataset.train)))

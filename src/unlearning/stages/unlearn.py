@@ -1,0 +1,145 @@
+"""unlearn: run one method on one forget set and keep the model, its logits and a record."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from unlearning import methods
+from unlearning.data.batches import Dataset, load_dataset
+from unlearning.data.splits import check_split, retained
+from unlearning.device import choose_device
+from unlearning.files import load_tensors, read_json, save_tensors, write_json
+from unlearning.methods.base import Problem
+from unlearning.models import build
+from unlearning.models.base import Classifier
+from unlearning.provenance import stage_modules
+from unlearning.records import new_record, peak_memory_mb
+from unlearning.seeds import seed_for
+from unlearning.training import Diverged, accuracy, predict
+
+WARM_UP_BATCH = 128
+
+
+def main(argv: list[str]) -> None:
+    """Write the unlearned model, its logits on the training and test part, and the record."""
+    parser = argparse.ArgumentParser(prog="unlearning unlearn", description=__doc__)
+    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
+    parser.add_argument("--split", required=True, help="split to forget (JSON)")
+    parser.add_argument("--start", required=True, help="weights to start from (safetensors)")
+    parser.add_argument("--start-record", required=True, help="their record (JSON)")
+    parser.add_argument("--settings", required=True, help="the cell's settings as JSON")
+    parser.add_argument("--model", required=True, help="weights to write (safetensors)")
+    parser.add_argument("--outputs", required=True, help="logits and labels to write (safetensors)")
+    parser.add_argument("--record", required=True, help="record to write (JSON)")
+    options = parser.parse_args(argv)
+    settings = json.loads(options.settings)
+    inputs = {"data": options.data, "split": options.split, "start": options.start}
+    modules = stage_modules("unlearn", settings["arch"], settings["base_method"])
+    record = new_record(settings, inputs, modules)
+    device = choose_device(settings["threads"])
+    dataset = load_dataset(options.data, settings["evaluation"], device)
+    split = read_json(options.split)
+    check_split(split, options.split)
+
+    method = methods.load(settings["base_method"])
+    model = _start(settings, dataset, options.start).to(device)
+    problem = _problem(settings, dataset, split, method.TOUCHES)
+    hyperparameters = method.Settings(**settings["hyperparameters"])
+    _warm_up(model, dataset)
+    begun = time.perf_counter()
+    problem.reference = _reference(model, dataset, split)
+    status, reason = "ok", ""
+    problem.stopwatch.start()
+    try:
+        model = method.unlearn(model, problem, hyperparameters)
+    except Diverged as error:
+        status, reason = "diverged", str(error)
+    problem.stopwatch.stop()
+    save_tensors(options.model, model.state_dict())
+    official = time.perf_counter() - begun
+
+    save_tensors(options.outputs, _outputs(model, dataset))
+    seconds = _seconds(settings["base_method"], problem, official, read_json(options.start_record))
+    record |= seconds | {
+        "status": status,
+        "reason": reason,
+        "touches": sorted(method.TOUCHES),
+        "updates": problem.updates,
+        "forget_accuracy_by_epoch": problem.history,
+        "stop_reference": problem.reference,
+        "peak_memory_mb": peak_memory_mb(device),
+        "device": device,
+    }
+    write_json(options.record, record)
+
+
+def _start(settings: Mapping[str, Any], dataset: Dataset, path: str) -> Classifier:
+    """The model to unlearn; its head has no dropout (as in the release from Nov 2023 on)."""
+    channels = dataset.train.images.shape[1]
+    model = build(settings["arch"], dataset.classes, channels)
+    model.load_state_dict(load_tensors(path))
+    return model.to(memory_format=torch.channels_last)
+
+
+def _problem(
+    settings: Mapping[str, Any], dataset: Dataset, split: Mapping[str, Any], touches: frozenset
+) -> Problem:
+    device = dataset.train.images.device
+    keys = ("dataset", "arch", "scenario", "split", "train_seed", "method", "unlearn_seed")
+    seed = seed_for("unlearn", *(settings[key] for key in keys))
+    torch.manual_seed(seed)
+    return Problem(
+        train=dataset.train,
+        retain=torch.from_numpy(retained(split["forget"], len(dataset.train))).to(device),
+        forget=torch.tensor(split["forget"], device=device),
+        scenario=settings["scenario"],
+        classes=dataset.classes,
+        forget_classes=tuple(split["classes"]),
+        touches=touches,
+        seed=seed,
+    )
+
+
+def _reference(model: Classifier, dataset: Dataset, split: Mapping[str, Any]) -> dict[str, float]:
+    """The original's accuracy on both halves of the test part (homogeneous removal alone)."""
+    device = dataset.test.images.device
+    return {
+        half: accuracy(model, dataset.test, torch.tensor(split[half], device=device))
+        for half in ("test", "validation")
+        if split[half] is not None
+    }
+
+
+def _warm_up(model: Classifier, dataset: Dataset) -> None:
+    """One step of a copy on noise, so that first use is outside the unlearning time."""
+    twin = copy.deepcopy(model).train()
+    images = dataset.train.images
+    noise = torch.zeros(WARM_UP_BATCH, *images.shape[1:], dtype=torch.uint8, device=images.device)
+    loss = twin(dataset.train.normalise(noise)).square().mean()
+    loss.backward()
+    torch.optim.SGD(twin.parameters(), lr=0.0).step()
+
+
+def _outputs(model: Classifier, dataset: Dataset) -> dict[str, torch.Tensor]:
+    return {
+        "train_logits": predict(model, dataset.train),
+        "train_labels": dataset.train.labels,
+        "test_logits": predict(model, dataset.test),
+        "test_labels": dataset.test.labels,
+    }
+
+
+def _seconds(method: str, problem: Problem, official: float, start: Mapping[str, Any]) -> dict:
+    """Both spans in seconds; none for the original, the oracle's is its training."""
+    if method == "original":
+        return {"unlearning_seconds": None, "official_seconds": None}
+    if method == "oracle":
+        return dict.fromkeys(("unlearning_seconds", "official_seconds"), start["training_seconds"])
+    return {"unlearning_seconds": problem.stopwatch.seconds, "official_seconds": official}

@@ -1,0 +1,277 @@
+"""Small random data, small models, and one finished tiny run that test files share."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from unlearning import grid, hyperparameters
+from unlearning.config import parse
+from unlearning.data.batches import Images
+from unlearning.files import canonical_json, save_tensors, sha256_file, write_json
+from unlearning.methods.base import Problem
+from unlearning.models import build
+from unlearning.models.base import Classifier
+
+ROOT = Path(__file__).resolve().parents[1]
+METHOD_FILES = ROOT / "configs" / "methods"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Images64(Images):
+    """Normalises to float64, so that a reference by hand agrees to many digits."""
+
+    def normalise(self, images):
+        return super().normalise(images).double()
+
+
+class Watched:
+    """Stands in for a tensor and keeps the positions that every reading asked for."""
+
+    def __init__(self, tensor):
+        self.tensor, self.asked = tensor, []
+
+    def __getitem__(self, index):
+        self.asked.append(torch.arange(len(self.tensor))[index].tolist())
+        return self.tensor[index]
+
+    def __len__(self):
+        return len(self.tensor)
+
+    def __getattr__(self, name):
+        if name not in ("device", "shape", "dtype"):
+            raise AssertionError(f"the whole tensor was asked for its {name}")
+        return getattr(self.tensor, name)
+
+    @property
+    def positions(self) -> set[int]:
+        return {position for batch in self.asked for position in batch}
+
+
+@pytest.fixture
+def make_images():
+    """Random images whose classes are all equally large, in random order."""
+
+    def make(count=48, classes=4, size=8, channels=1, seed=0, double=False):
+        generator = torch.Generator().manual_seed(seed)
+        shape = (count, channels, size, size)
+        images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        labels = (torch.arange(count) % classes)[torch.randperm(count, generator=generator)]
+        mean, std = torch.full((channels,), 0.4), torch.full((channels,), 0.3)
+        return (Images64 if double else Images)(images, labels, mean, std)
+
+    return make
+
+
+@pytest.fixture
+def watch():
+    """The same images, with every reading of images and labels recorded."""
+
+    def make(data):
+        return dataclasses.replace(data, images=Watched(data.images), labels=Watched(data.labels))
+
+    return make
+
+
+@pytest.fixture
+def make_model():
+    """A network of two layers without normalisation, simple enough to write out by hand."""
+
+    def make(classes=4, width=5, pixels=64, seed=0, double=False):
+        torch.manual_seed(seed)
+        backbone = nn.Sequential(nn.Flatten(), nn.Linear(pixels, width), nn.Tanh())
+        model = Classifier(backbone, nn.Linear(width, classes))
+        return model.double() if double else model
+
+    return make
+
+
+@pytest.fixture
+def make_cnn():
+    """A small network with BatchNorm, as the profiles use it."""
+
+    def make(classes=4, width=2, seed=0, head_dropout=0.0):
+        torch.manual_seed(seed)
+        return build("small_cnn", classes, 1, head_dropout=head_dropout, width=width)
+
+    return make
+
+
+@pytest.fixture
+def make_problem():
+    """Class removal of `forget_classes`, or homogeneous removal of the first `forget` images."""
+
+    def make(data, forget_classes=(1,), forget=12, touches=("retain", "forget"), **options):
+        labels = getattr(data.labels, "tensor", data.labels)
+        if forget_classes:
+            chosen = torch.isin(labels, torch.tensor(forget_classes))
+        else:
+            chosen = torch.arange(len(labels)) < forget
+        given = {"classes": 4, "seed": 7, "reference": {"test": 0.5, "validation": 0.5}}
+        return options.pop("problem", Problem)(
+            train=data,
+            retain=(~chosen).nonzero().flatten(),
+            forget=chosen.nonzero().flatten(),
+            scenario="class_removal" if forget_classes else "homogeneous_removal",
+            forget_classes=tuple(forget_classes),
+            touches=frozenset(touches),
+            **{**given, **options},
+        )
+
+    return make
+
+
+class TinyRun:
+    """A whole run on 40 images of four classes: `call` runs a verb and keeps its command line."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.root = folder / "results" / "tiny"
+        self.data = self._pack()
+        self.raw = {
+            "run": "tiny",
+            "experiments": [
+                {
+                    "dataset": "tiny",
+                    "arch": "small_cnn",
+                    "training": {"epochs": 2, "batch_size": 16, "lr": 0.05},
+                    "scenarios": {
+                        "class_removal": {"forget": [1]},
+                        "homogeneous_removal": {"count": 8, "split_seeds": [0]},
+                    },
+                    "methods": [
+                        name
+                        for name in hyperparameters.known_methods(METHOD_FILES)
+                        if name not in ("original", "oracle")
+                    ],
+                    "train_seeds": [0],
+                }
+            ],
+        }
+        self.config = parse(self.raw, "tiny.yaml")
+        self.experiment = self.config.experiments[0]
+        self.cells = grid.cells(self.config)
+        self.commands: dict[tuple[str, ...], list[str]] = {}
+
+    def _pack(self) -> Path:
+        generator = torch.Generator().manual_seed(5)
+        packed = self.folder / "data" / "tiny.safetensors"
+        tensors = {}
+        for part, count in (("train", 40), ("test", 20)):
+            shape = (count, 1, 12, 12)
+            images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+            tensors |= {f"{part}_images": images, f"{part}_labels": torch.arange(count) % 4}
+        save_tensors(packed, tensors)
+        facts = {"name": "tiny", "classes": 4, "mean": [0.5], "std": [0.25]}
+        write_json(packed.with_suffix(".json"), facts | {"sha256": sha256_file(packed)})
+        return packed
+
+    def call(self, verb: str, *key: str, **options) -> None:
+        argv = []
+        for name, value in options.items():
+            text = value if isinstance(value, (str, Path)) else canonical_json(value)
+            argv += [f"--{name.replace('_', '-')}", str(text)]
+        importlib.import_module(f"unlearning.stages.{verb}").main(argv)
+        self.commands[verb, *key] = argv
+
+    def model_settings(self) -> dict:
+        keys = ("dataset", "arch", "pretrained", "head_dropout", "evaluation")
+        return {key: getattr(self.experiment, key) for key in keys} | {
+            "training": self.experiment.training.model_dump(),
+            "threads": 1,
+            "train_seed": 0,
+        }
+
+    def model_folder(self, split: grid.Split | None = None) -> Path:
+        return self.root / ("original" if split is None else f"oracle-{split.key}")
+
+    def split_file(self, split: grid.Split) -> Path:
+        return self.root / self.experiment.label / split.path
+
+    def train(self, split: grid.Split | None = None) -> None:
+        folder, settings, extra = self.model_folder(split), self.model_settings(), {}
+        if split is not None:
+            settings |= {"scenario": split.scenario, "split": split.key}
+            extra = {"split": self.split_file(split)}
+        self.call(
+            "train",
+            folder.name,
+            data=self.data,
+            settings=settings,
+            model=folder / "model.safetensors",
+            record=folder / "record.json",
+            **extra,
+        )
+
+    def unlearn(self, cell: grid.Cell, split: grid.Split) -> None:
+        folder = self.root / cell.folder
+        start = self.model_folder(split if cell.method == "oracle" else None)
+        identity = {"dataset": "tiny", "arch": "small_cnn", "scenario": split.scenario}
+        found = hyperparameters.resolve(cell.method, identity, {}, METHOD_FILES)
+        few = {key: min(value, 2) for key, value in found.items() if "epochs" in key}
+        settings = {key: v for key, v in self.model_settings().items() if key != "training"}
+        settings |= {"scenario": split.scenario, "split": split.key, "method": cell.method}
+        settings |= {"base_method": cell.method, "hyperparameters": found | few, "unlearn_seed": 0}
+        self.call(
+            "unlearn",
+            cell.method,
+            split.key,
+            data=self.data,
+            split=self.split_file(split),
+            start=start / "model.safetensors",
+            start_record=start / "record.json",
+            settings=settings,
+            **self.outputs(cell),
+        )
+
+    def outputs(self, cell: grid.Cell) -> dict[str, Path]:
+        folder = self.root / cell.folder
+        names = {"model": "model.safetensors", "outputs": "outputs.safetensors"}
+        return {key: folder / name for key, name in (names | {"record": "record.json"}).items()}
+
+    def score(self, cell: grid.Cell, split: grid.Split) -> None:
+        files = self.outputs(cell)
+        original = self.outputs(dataclasses.replace(cell, method="original"))
+        self.call(
+            "score",
+            cell.method,
+            split.key,
+            record=files["record"],
+            outputs=files["outputs"],
+            original=original["outputs"],
+            split=self.split_file(split),
+            out=files["record"].with_name("metrics.json"),
+        )
+
+    def everything(self) -> TinyRun:
+        splits = {split.key: split for split in grid.splits(self.experiment)}
+        self.train()
+        for split in splits.values():
+            settings, out = split.settings, self.split_file(split)
+            self.call("split", split.key, data=self.data, settings=settings, out=out)
+            self.train(split)
+        for cell in self.cells:  # the original comes first, and the others' scores need it
+            self.unlearn(cell, splits[cell.split])
+            self.score(cell, splits[cell.split])
+        config = self.root / "config.json"
+        self.call("resolve", config=self.config.model_dump(), out=config)
+        self.call("collect", config=config, root=self.root, out=self.root / "runs.csv")
+        return self
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, _one_thread) -> TinyRun:
+    """Every verb from split to collect, run once on the CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNING_DEVICE", "cpu")
+        return TinyRun(tmp_path_factory.mktemp("tiny")).everything()

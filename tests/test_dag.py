@@ -1,0 +1,241 @@
+"""The real DAG on a tiny grid: what it makes, what an edit reruns, what a mistake leaves alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+
+import pytest
+from workspace import PROJECT, Workspace
+
+METHODS = ["fine_tuning", "negative_gradient", "random_labels", "duck", "duck_one_step"]
+SPLITS = 2
+CELLS = SPLITS * (len(METHODS) + 2)
+EXPERIMENT = "results/tiny/fashion_mnist_mini-small_cnn"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A workspace in which the whole tiny grid ran once; tests that edit restore it."""
+    space = Workspace.create(tmp_path_factory.mktemp("dag"))
+    status, text = space.snakemake()
+    assert status == 0, text
+    return space
+
+
+@pytest.fixture
+def edited(finished):
+    """The finished workspace, its sources put back after the test."""
+    kept = {part: finished.contents(part) for part in ("src", "configs", "figures")}
+    yield finished
+    for part, files in kept.items():
+        for name, content in files.items():
+            (finished.root / part / name).write_bytes(content)
+
+
+def rows(space):
+    with open(space.root / "results/tiny/runs.csv", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def record(space, folder):
+    return json.loads((space.root / EXPERIMENT / folder / "record.json").read_text())
+
+
+def test_every_cell_is_one_row_that_ran(finished):
+    found = rows(finished)
+    assert len(found) == CELLS
+    assert {row["status"] for row in found} == {"ok"}
+    assert {row["method"] for row in found} == {"original", "oracle", *METHODS}
+    assert len({row["code_sha256"] for row in found}) == 2 + len(METHODS) - 1  # a shared module
+
+
+def test_tables_and_figures_are_there_and_not_empty(finished):
+    names = [
+        f"tables/{s}.{form}"
+        for s in ("class_removal", "homogeneous_removal")
+        for form in ("csv", "md", "tex", "html")
+    ]
+    names += [
+        f"figures/{f}.{form}"
+        for f in ("aus_vs_time", "accuracies")
+        for form in ("svg", "pdf", "png", "csv")
+    ]
+    sizes = {name: (finished.root / "results/tiny" / name).stat().st_size for name in names}
+    assert min(sizes.values()) > 200, sizes
+
+
+def test_the_oracle_was_trained_without_the_forgotten_images(finished):
+    split = json.loads(
+        (finished.root / EXPERIMENT / "splits/class_removal/class-0.json").read_text()
+    )
+    oracle = record(finished, "oracles/class_removal/class-0/train-0")
+    assert oracle["training_images"] == 3000 - len(split["forget"]) == 2700
+    assert "split" in oracle["inputs"]
+    assert record(finished, "originals/train-0")["training_images"] == 3000
+    by_method = {r["method"]: r for r in rows(finished) if r["scenario"] == "class_removal"}
+    assert float(by_method["oracle"]["forget_train_accuracy"]) == 0.0
+    assert float(by_method["original"]["forget_train_accuracy"]) > 0.2
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    status, text = finished.snakemake()
+    assert status == 0
+    assert "Nothing to be done" in text
+
+
+def test_the_logged_command_gives_the_same_weights_by_hand(finished, tmp_path):
+    folder = "runs/class_removal/class-0/train-0/duck/unlearn-0"
+    made = finished.root / EXPERIMENT / folder
+    words = shlex.split(record(finished, folder)["command"])
+    for name in ("model.safetensors", "outputs.safetensors", "record.json"):
+        words[words.index(str((made / name).relative_to(finished.root)))] = str(tmp_path / name)
+    status, text = finished.command(*words)
+    assert status == 0, text
+    for name in ("model.safetensors", "outputs.safetensors"):
+        assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_a_learning_rate_reruns_its_method_the_tables_and_the_figures(edited):
+    edited.edit("configs/methods/random_labels.yaml", "lr: ", "lr: 2")
+    assert edited.planned() == {
+        "unlearn": SPLITS,
+        "score": SPLITS,
+        "collect": 1,
+        "tabulate": 1,
+        "plot": 2,
+    }
+
+
+def test_a_variants_own_setting_reruns_the_variant_alone(edited):
+    edited.edit("configs/tiny.yaml", "batch_ratio: 1}", "batch_ratio: 2}")
+    plan = edited.planned()
+    assert plan.pop("resolve_config") == 1
+    assert plan == {"unlearn": SPLITS, "score": SPLITS, "collect": 1, "tabulate": 1, "plot": 2}
+
+
+def test_editing_a_methods_code_reruns_its_cells(edited):
+    edited.edit("src/unlearning/methods/fine_tuning.py", '"retain", cross_entropy', '"retain", mse')
+    plan = edited.planned()
+    assert (plan["unlearn"], plan["score"]) == (SPLITS, SPLITS)
+    assert "train_original" not in plan and "train_oracle" not in plan
+
+
+def test_editing_the_training_loop_retrains(edited):
+    edited.edit("src/unlearning/training.py", "EVALUATION_BATCH = 1000", "EVALUATION_BATCH = 500")
+    assert {"train_original": 1, "train_oracle": SPLITS}.items() <= edited.planned().items()
+
+
+def test_editing_a_metric_scores_again_and_trains_nothing(edited):
+    edited.edit("src/unlearning/metrics/accuracy.py", "float(picked.mean())", "float(picked.max())")
+    assert edited.planned() == {"score": CELLS, "collect": 1, "tabulate": 1, "plot": 2}
+
+
+def test_editing_a_figure_draws_it_again_and_nothing_else(edited):
+    path = edited.root / "figures/accuracies.py"
+    path.write_text(path.read_text() + "\nUNUSED = 1\n")
+    assert edited.planned() == {"plot": 1}
+
+
+def test_a_comment_a_docstring_or_a_touch_reruns_nothing(edited):
+    path = edited.root / "src/unlearning/training.py"
+    path.write_text("# a comment\n" + path.read_text())
+    edited.edit("src/unlearning/methods/duck.py", '"""DUCK (', '"""The DUCK (')
+    for file in [*edited.root.rglob("src/**/*.py"), *edited.root.rglob("configs/**/*.yaml")]:
+        file.touch()
+    assert edited.planned() == {}
+
+
+def test_a_cell_that_is_gone_is_made_again_or_shown_as_missing(edited):
+    cell = edited.root / EXPERIMENT / "runs/class_removal/class-0/train-0/duck/unlearn-0"
+    aside = cell.with_name("aside")
+    cell.rename(aside)
+    try:
+        assert edited.planned()["unlearn"] == 1
+        edited.edit("configs/tiny.yaml", "run: tiny", "run: tiny\npartial: true")
+        status, text = edited.snakemake()
+        assert status == 0, text
+        gone = [row for row in rows(edited) if row["status"] == "missing"]
+        assert [(row["method"], row["reason"]) for row in gone] == [("duck", "not run")]
+        table = (edited.root / "results/tiny/tables/class_removal.md").read_text()
+        assert "missing" in table
+    finally:
+        aside.rename(cell)
+        edited.edit("configs/tiny.yaml", "run: tiny\npartial: true", "run: tiny")
+        edited.snakemake()
+    assert {row["status"] for row in rows(edited)} == {"ok"}
+
+
+TINY = "configs/tiny.yaml"
+MISTAKES = {
+    "unknown key": (
+        TINY,
+        "run: tiny",
+        "run: tiny\nseedz: 1",
+        ["tiny.yaml", "seedz"],
+    ),
+    "wrong type": (
+        TINY,
+        "lr: 0.1",
+        "lr: fast",
+        ["tiny.yaml", "training.lr", "number"],
+    ),
+    "class range": (TINY, "[0]}", "[10]}", ["tiny.yaml", "class 10", "0..9"]),
+    "fraction": (
+        TINY,
+        "fraction: 0.1",
+        "fraction: 1.5",
+        ["fraction", "less than 1"],
+    ),
+    "method": (TINY, "- duck\n", "- dukc\n", ["'dukc'", "did you mean 'duck'"]),
+    "same file": (
+        TINY,
+        "name: duck_one_step",
+        "name: duck",
+        ["methods", "duck", "twice"],
+    ),
+    "method key": (
+        "configs/methods/duck.yaml",
+        "batch_ratio: 5",
+        "batch_ration: 5",
+        ["duck.yaml", "batch_ration"],
+    ),
+    "catalogue": ("configs/datasets.csv", "fashion_mnist_mini,1", ",1", ["datasets.csv", "name"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_names_file_and_key_and_loses_nothing(edited, mistake):
+    file, old, new, expected = MISTAKES[mistake]
+    before = edited.contents()
+    edited.edit(file, old, new)
+    status, text = edited.snakemake()
+    assert status != 0
+    assert "Traceback" not in text
+    for words in expected:
+        assert words in text, text
+    assert edited.contents() == before
+
+
+def test_a_data_set_with_another_checksum_is_refused_and_loses_nothing(edited):
+    before = edited.contents() | edited.contents("data")
+    edited.edit("configs/datasets.csv", "sha256:49ba090b", "sha256:49ba090c")
+    status, _ = edited.snakemake()
+    log = (edited.root / "data/logs/fashion_mnist_mini.log").read_text()
+    assert status != 0
+    assert "train-images-idx3-ubyte.gz" in log and "49ba090c" in log and "49ba090b" in log
+    assert edited.contents() | edited.contents("data") == before
+
+
+def test_the_paper_grid_has_the_jobs_that_the_paper_has(tmp_path):
+    space = Workspace.create(tmp_path)
+    plan = space.planned("configs/paper.yaml")
+    splits = 3 * (10 + 10)
+    assert (plan["fetch_dataset"], plan["make_split"]) == (3, splits)
+    assert (plan["train_original"], plan["train_oracle"]) == (3, splits)
+    assert plan["unlearn"] == plan["score"] == splits * (2 + 4)
+
+
+def test_the_snakefile_is_a_page_of_wiring():
+    assert len((PROJECT / "Snakefile").read_text().splitlines()) <= 60

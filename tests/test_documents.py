@@ -1,0 +1,89 @@
+"""README and CONTRIBUTING say what is so: their commands run, their tree and table are true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from workspace import PROJECT, Workspace
+
+sys.path.insert(0, str(PROJECT / "workflow/scripts"))
+from update_reference import with_tables
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+REFERENCE = PROJECT / "paper/reference/mini"
+
+
+def commands():
+    """Every line of every shell block, without comments."""
+    for document in DOCUMENTS:
+        text = (PROJECT / document).read_text(encoding="utf-8")
+        for block in re.findall(r"```bash\n(.*?)```", text, re.S):
+            for line in block.splitlines():
+                if line := line.split(" #")[0].strip():
+                    yield pytest.param(line, id=line)
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    return Workspace.create(tmp_path_factory.mktemp("documents"))
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_printed_command_is_understood(line, space):
+    """Make targets exist, Snakemake lines plan, verbs and scripts know their options."""
+    words = line.split()
+    if words[0] == "make":
+        done = subprocess.run([*words, "-n"], cwd=PROJECT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    elif words[0] == "snakemake":
+        status, text = space.command(*words, "-n")
+        assert status == 0, text
+    elif words[:3] == ["python", "-m", "unlearning"]:
+        status, text = space.command(*words[:4], "--help")
+        assert status == 0
+        assert all(word.split("=")[0] in text for word in words[4:] if word.startswith("--")), text
+    elif words[0] == "python":
+        assert (PROJECT / words[1]).is_file()
+        status, text = space.command("python", str(PROJECT / words[1]), "--help")
+        assert status == 0
+        assert all(word in text for word in words[2:] if word.startswith("--")), text
+    else:
+        assert words[0] in ("git", "cd"), f"no test knows how to check {line!r}"
+
+
+def test_the_tree_names_files_that_exist_and_all_modules():
+    tree = re.search(r"```text\n(.*?)```", README, re.S).group(1)
+    named = [line.split("#")[0].rstrip() for line in tree.splitlines() if line.strip()]
+    paths, stack = set(), []
+    for line in named:
+        depth = (len(line) - len(line.lstrip())) // 2
+        stack = [*stack[:depth], line.strip()]
+        paths.add("".join(stack))
+    absent = sorted(p for p in paths if not list(PROJECT.glob(p.rstrip("/"))))
+    assert not absent
+    modules = {str(p.relative_to(PROJECT)) for p in PROJECT.glob("src/unlearning/**/*.py")}
+    unnamed = {m for m in modules if not m.endswith("__init__.py")} - paths
+    assert not unnamed
+
+
+def test_the_readme_shows_the_reference_table_as_the_dag_wrote_it():
+    assert with_tables(README, REFERENCE) == README
+    changed = README.replace("| duck", "| dukc", 1)
+    assert with_tables(changed, REFERENCE) == README != changed
+
+
+def test_every_figure_that_the_readme_shows_is_committed():
+    shown = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert shown
+    assert [path for path in shown if not (PROJECT / path).is_file()] == []
+
+
+def test_no_result_is_typed_into_the_prose():
+    """Outside the generated tables no number with two or more decimals stands in the README."""
+    prose = re.sub(r"<!-- \w+:\w+ -->.*?<!-- end -->", "", README, flags=re.S)
+    stray = re.findall(r"(?<![\w./-])\d+\.\d{2,}(?![\w.])", prose)
+    assert [number for number in stray if number not in ("2312.02052",)] == []

@@ -1,0 +1,54 @@
+"""What DUCK must show on the embedded default, on the committed run and on one made here."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from workspace import PROJECT
+
+RUNS = {
+    "reference": PROJECT / "paper/reference/mini/runs.csv",
+    "made here": PROJECT / "results/mini/runs.csv",
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def runs(request):
+    path = RUNS[request.param]
+    if not path.exists() and request.param == "made here":
+        pytest.skip("results/mini is not there: `make reproduce` makes it")
+    return pd.read_csv(path)
+
+
+def mean(runs, method, scenario, column):
+    chosen = runs[(runs.method == method) & (runs.scenario == scenario)]
+    assert chosen.train_seed.nunique() == 3
+    assert (chosen.status == "ok").all()
+    return chosen[column].mean()
+
+
+def test_duck_forgets_a_class(runs):
+    assert mean(runs, "duck", "class_removal", "forget_test_accuracy") <= 0.02
+
+
+def test_duck_retains_the_other_classes(runs):
+    duck = mean(runs, "duck", "class_removal", "retain_test_accuracy")
+    assert duck >= mean(runs, "oracle", "class_removal", "retain_test_accuracy") - 0.04
+
+
+def test_ducks_aus_in_class_removal(runs):
+    assert mean(runs, "duck", "class_removal", "aus") >= 0.93
+
+
+def test_ducks_aus_in_homogeneous_removal_is_not_below_the_originals(runs):
+    original = mean(runs, "original", "homogeneous_removal", "aus")
+    assert mean(runs, "duck", "homogeneous_removal", "aus") >= original
+
+
+def test_the_oracle_never_saw_the_class(runs):
+    assert mean(runs, "oracle", "class_removal", "forget_test_accuracy") == 0.0
+    assert mean(runs, "original", "class_removal", "forget_test_accuracy") > 0.7
+
+
+def test_original_is_about_85_percent(runs):
+    assert 0.82 <= mean(runs, "original", "class_removal", "test_accuracy") <= 0.92

@@ -1,0 +1,537 @@
+"""The training loop, its augmentation, and the stages from training to runs.csv."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import itertools
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from unlearning import grid, training
+from unlearning.data.batches import Images, augment, load_dataset
+from unlearning.data.splits import retained
+from unlearning.files import load_tensors, read_json, save_tensors, write_json
+from unlearning.models import build
+from unlearning.models.base import Classifier
+from unlearning.recipe import Recipe, lr_factor
+from unlearning.seeds import seed_for
+from unlearning.stages import score
+from unlearning.stages import train as train_stage
+from unlearning.training import Diverged, train
+
+RECIPE = {"epochs": 4, "batch_size": 10, "lr": 0.05, "weight_decay": 0.001, "nesterov": True}
+AUGMENTED = Recipe(**RECIPE, schedule="onecycle", label_smoothing=0.1, flip=True, crop=1)
+
+
+def quiet(_):
+    pass
+
+
+def bits(model) -> list[bytes]:
+    return [tensor.numpy().tobytes() for tensor in model.state_dict().values()]
+
+
+# --- the same bits ---
+
+
+@pytest.fixture
+def trained(make_images, make_cnn):
+    def make(seed=1, state=None, start=0, recipe=AUGMENTED):
+        model = make_cnn(seed=start, head_dropout=0.3)
+        data = make_images()
+        train(model, data, torch.arange(len(data)), recipe, seed, state, quiet)
+        return bits(model)
+
+    return make
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(trained):
+    first = trained()
+    assert first == trained()
+    assert first != trained(seed=2)
+    assert first != trained(start=1)
+
+
+@pytest.fixture
+def interrupted(trained, monkeypatch, tmp_path):
+    """The state file of a training that was killed in its third epoch."""
+    with monkeypatch.context() as patch:
+        real = training._epoch
+
+        def dying(*arguments):
+            if arguments[6] == 2:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        patch.setattr(training, "_epoch", dying)
+        with pytest.raises(KeyboardInterrupt):
+            trained(state=tmp_path / "state.safetensors")
+    return tmp_path / "state.safetensors"
+
+
+def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(trained, interrupted):
+    assert load_tensors(interrupted)["progress"][0] == 2
+    assert trained(state=interrupted, start=9) == trained()
+
+
+def test_resuming_with_another_seed_gives_other_weights(trained, interrupted):
+    assert trained(state=interrupted, seed=2) != trained()
+
+
+def test_resuming_without_the_momentum_gives_other_weights(trained, interrupted):
+    tensors = load_tensors(interrupted)
+    save_tensors(interrupted, {k: v for k, v in tensors.items() if not k.startswith("optim.")})
+    assert trained(state=interrupted) != trained()
+
+
+def test_a_resumed_training_counts_the_seconds_of_all_its_sessions(
+    make_images, make_model, interrupted, make_cnn
+):
+    tensors = load_tensors(interrupted)
+    tensors["progress"][1] = 1000.0
+    save_tensors(interrupted, tensors)
+    data = make_images()
+    model = make_cnn(head_dropout=0.3)
+    seconds = train(model, data, torch.arange(len(data)), AUGMENTED, 1, interrupted, quiet)
+    assert 1000 < seconds < 1060
+
+
+# --- the learning rate ---
+
+
+def test_the_cosine_schedule_is_that_of_torch():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=40)
+    for step in range(40):
+        assert lr_factor("cosine", step / 40) == pytest.approx(schedule.get_last_lr()[0], abs=1e-12)
+        assert lr_factor("constant", step / 40) == 1.0
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [(0, 0.04), (0.125, 0.52), (0.25, 1), (0.5, 0.75), (0.625, 0.5), (0.75, 0.25), (1, 0)],
+)
+def test_onecycle_rises_linearly_and_falls_as_a_cosine(progress, expected):
+    assert lr_factor("onecycle", progress) == pytest.approx(expected, abs=1e-12)
+
+
+# --- images ---
+
+
+def test_augmentation_is_one_flip_and_crop_of_the_padded_image_for_each_sample():
+    crop, height, width = 1, 5, 6
+    images = np.random.default_rng(0).integers(0, 256, (600, 2, height, width), dtype=np.uint8)
+    found = augment(torch.from_numpy(images), True, crop, torch.Generator().manual_seed(0)).numpy()
+    seen = []
+    for image, result in zip(images, found, strict=True):
+        padded = np.zeros((2, height + 2 * crop, width + 2 * crop), dtype=np.uint8)
+        padded[:, crop:-crop, crop:-crop] = image
+        matches = []
+        for flip, y, x in itertools.product((0, 1), range(2 * crop + 1), range(2 * crop + 1)):
+            source = padded[:, :, ::-1] if flip else padded
+            if (source[:, y : y + height, x : x + width] == result).all():
+                matches.append((flip, y, x))
+        assert len(matches) == 1
+        seen += matches
+    counts = [seen.count(variant) for variant in sorted(set(seen))]
+    assert len(counts) == 18  # all of them, and none much more often than the others
+    assert max(abs(n - 600 / 18) for n in counts) < 4 * (600 / 18) ** 0.5
+
+
+def test_without_flip_and_crop_the_images_stay_as_they_are(make_images):
+    images = make_images().images
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(augment(images, False, 0, generator), images)
+    assert not torch.equal(augment(images, True, 0, generator), images)
+    assert not torch.equal(augment(images, False, 1, generator), images)
+
+
+def test_normalisation_equals_its_formula():
+    images = torch.randint(0, 256, (6, 3, 4, 5), dtype=torch.uint8)
+    mean, std = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.2, 0.3, 0.4])
+    found = Images(images, torch.zeros(6), mean, std).normalise(images)
+    for n, c, y, x in itertools.product(range(6), range(3), range(4), range(5)):
+        expected = (images[n, c, y, x].item() / 255 - mean[c].item()) / std[c].item()
+        assert found[n, c, y, x].item() == pytest.approx(expected, abs=1e-5)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+# --- the loop ---
+
+
+def linear(seed=0) -> Classifier:
+    torch.manual_seed(seed)
+    return Classifier(nn.Flatten(), nn.Linear(64, 4)).double()
+
+
+def train_by_hand(model, data, recipe, batches):
+    """SGD with momentum on smoothed cross-entropy; returns weights and each epoch's loss."""
+    weight, bias = (p.detach().clone() for p in (model.head.weight, model.head.bias))
+    moved = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    losses, step, steps = [], 0, sum(map(len, batches))
+    for epoch in batches:
+        total = 0.0
+        for positions in epoch:
+            images, labels = data.batch(positions)
+            x = images.flatten(1)
+            scores = x @ weight.T + bias
+            log_p = scores - scores.exp().sum(1, keepdim=True).log()
+            wanted = torch.full_like(log_p, recipe.label_smoothing / 4)
+            for row, label in enumerate(labels.tolist()):
+                wanted[row, label] += 1 - recipe.label_smoothing
+            total -= (wanted * log_p).sum().item()
+            error = (log_p.exp() - wanted) / len(x)
+            decay = recipe.weight_decay
+            gradients = error.T @ x + decay * weight, error.sum(0) + decay * bias
+            moved = [recipe.momentum * m + g for m, g in zip(moved, gradients, strict=True)]
+            lr = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+            weight, bias = weight - lr * moved[0], bias - lr * moved[1]
+            step += 1
+        losses.append(total / sum(map(len, epoch)))
+    return weight, bias, losses
+
+
+def batches_of(recipe, count, seed):
+    """The order that each epoch draws from its own seed."""
+    for epoch in range(recipe.epochs):
+        generator = torch.Generator().manual_seed(seed_for(seed, epoch))
+        yield torch.randperm(count, generator=generator).split(recipe.batch_size)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_training_equals_sgd_by_hand(make_images, capsys, smoothing):
+    data, model = make_images(count=22, double=True), linear()
+    recipe = Recipe(epochs=2, batch_size=8, lr=0.1, weight_decay=0.01, label_smoothing=smoothing)
+    batches = list(batches_of(recipe, 22, seed=3))
+    assert [len(b) for b in batches[0]] == [8, 8, 6]
+
+    def by_hand(**change):
+        return train_by_hand(linear(), data, recipe.model_copy(update=change), batches)
+
+    weight, bias, losses = by_hand()
+    train(model, data, torch.arange(22), recipe, 3)
+    assert (model.head.weight - weight).abs().max() < 1e-12
+    assert (model.head.bias - bias).abs().max() < 1e-12
+    logged = [float(value) for value in re.findall(r"loss ([\d.]+)", capsys.readouterr().out)]
+    assert logged == pytest.approx(losses, abs=6e-5)
+    for change in ({"momentum": 0.8}, {"label_smoothing": 0.1}, {"weight_decay": 0.0}):
+        assert (model.head.weight - by_hand(**change)[0]).abs().max() > 1e-5
+
+
+def test_every_image_is_used_in_every_epoch_the_last_incomplete_batch_too(
+    make_images, make_model, watch
+):
+    data = watch(make_images(count=10))
+    chosen = torch.tensor([1, 2, 3, 5, 6, 8, 9])
+    train(make_model(), data, chosen, Recipe(epochs=2, batch_size=3, lr=0.1), 0, log=quiet)
+    assert [len(batch) for batch in data.images.asked] == [3, 3, 1, 3, 3, 1]
+    first, second = (sum(data.images.asked[i : i + 3], []) for i in (0, 3))
+    assert sorted(first) == sorted(second) == chosen.tolist()
+    assert first != second
+
+
+def test_the_schedule_ends_near_zero_in_the_last_step(make_images, make_model, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "lr_factor", lambda _, progress: seen.append(progress) or 1.0)
+    data = make_images(count=10)
+    recipe = Recipe(epochs=3, batch_size=4, lr=0.1)
+    train(make_model(), data, torch.arange(10), recipe, 0, log=quiet)
+    assert seen == pytest.approx([step / 9 for step in range(9)])
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(make_images, make_model):
+    model, data = make_model(), make_images()
+    recipe = Recipe(epochs=2, batch_size=8, lr=0.1)
+    with torch.no_grad():
+        model.head.bias[0] = torch.nan
+    with pytest.raises(Diverged, match="nan in epoch 1"):
+        train(model, data, torch.arange(48), recipe, 0, log=quiet)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("function", [training.predict, training.embed])
+def test_evaluation_leaves_mode_and_batch_statistics_alone(make_images, make_cnn, function, mode):
+    model, data = make_cnn().train(mode), make_images()
+    before = bits(model)
+    function(model, data)
+    assert model.training is mode and bits(model) == before
+    model.train()(data.batch(torch.arange(48))[0])
+    assert bits(model) != before  # what evaluation in training mode would have done
+
+
+def test_predictions_are_those_of_evaluation_mode_in_chunks_of_any_size(
+    make_images, make_cnn, monkeypatch
+):
+    model, data = make_cnn(head_dropout=0.5), make_images()
+    chosen = torch.tensor([40, 3, 17, 8, 9])
+    expected = copy.deepcopy(model).eval()(data.batch(chosen)[0])
+    monkeypatch.setattr(training, "EVALUATION_BATCH", 2)
+    torch.testing.assert_close(training.predict(model.train(), data, chosen), expected)
+    logits = training.predict(model, data)
+    assert logits.shape == (48, 4)
+    share = sum(int(row.argmax()) == int(y) for row, y in zip(logits, data.labels, strict=True))
+    assert training.accuracy(model, data) == pytest.approx(share / 48)
+
+
+# --- the oracle never sees what is forgotten ---
+
+
+def test_no_forgotten_image_reaches_a_batch_of_the_oracle(make_images, make_model, watch):
+    forget = np.array([0, 7, 8, 30, 47])
+    for indices, leaked in ((retained(forget, 48), set()), (np.arange(48), set(forget.tolist()))):
+        data = watch(make_images())
+        recipe = Recipe(epochs=2, batch_size=16, lr=0.1, flip=True, crop=1)
+        train(make_model(), data, torch.from_numpy(indices), recipe, 0, log=quiet)
+        assert data.images.positions & set(forget.tolist()) == leaked
+        assert data.labels.positions & set(forget.tolist()) == leaked
+        assert len(data.images.positions) == len(indices)
+
+
+def test_the_oracle_of_the_stage_reads_no_forgotten_image(tiny_run, watch, monkeypatch, tmp_path):
+    watched, real = [], train_stage.train
+
+    def spy(model, data, *arguments):
+        watched.append(watch(data))
+        return real(model, watched[0], *arguments)
+
+    monkeypatch.setattr(train_stage, "train", spy)
+    monkeypatch.setenv("UNLEARNING_DEVICE", "cpu")
+    argv = elsewhere(tiny_run.commands["train", "oracle-class-1"], tmp_path)
+    train_stage.main(argv)
+    labels = load_dataset(tiny_run.data).train.labels
+    assert watched[0].images.positions == set((labels != 1).nonzero().flatten().tolist())
+
+
+def elsewhere(argv, folder):
+    """The same command, writing into another folder."""
+    argv = list(argv)
+    for option in ("--model", "--record", "--outputs"):
+        if option in argv:
+            argv[argv.index(option) + 1] = str(folder / option.strip("-"))
+    return argv
+
+
+# --- the stages on a tiny data set ---
+
+
+def facts(tiny_run, folder):
+    return read_json(tiny_run.root / folder / "record.json")
+
+
+def test_no_parameter_of_the_oracle_equals_the_originals(tiny_run):
+    original = load_tensors(tiny_run.root / "original" / "model.safetensors")
+    parameters = [name for name, _ in build("small_cnn", 4, 1).named_parameters()]
+    assert len(parameters) > 5
+    for key in ("class-1", "seed-0"):
+        oracle = load_tensors(tiny_run.root / f"oracle-{key}" / "model.safetensors")
+        assert not [n for n in parameters if torch.equal(oracle[n], original[n])]
+
+
+def test_original_and_oracles_start_from_weights_of_their_own(tiny_run):
+    dataset = load_dataset(tiny_run.data)
+    settings = tiny_run.model_settings()
+    starts = []
+    for extra in ({}, *({"scenario": s.scenario, "split": s.key} for s in splits(tiny_run))):
+        name = train_stage.identity(settings | extra)
+        model = train_stage.new_model(settings, dataset, seed_for(*name, "weights"))
+        starts.append(model.head.weight.detach())
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(starts, 2))
+
+
+def splits(tiny_run):
+    return grid.splits(tiny_run.experiment)
+
+
+def test_the_record_says_what_was_trained_on(tiny_run):
+    original, oracle = facts(tiny_run, "original"), facts(tiny_run, "oracle-class-1")
+    assert (original["training_images"], oracle["training_images"]) == (40, 30)
+    assert facts(tiny_run, "oracle-seed-0")["training_images"] == 32
+    assert original["inputs"].keys() == {"data"}
+    assert oracle["inputs"].keys() == {"data", "split"}
+    assert oracle["inputs"]["data"] == original["inputs"]["data"]
+    assert oracle["settings"]["split"] == "class-1" and "split" not in original["settings"]
+    assert original["training_seconds"] > 0 and 0 <= original["train_accuracy"] <= 1
+    assert not (tiny_run.root / "original" / "resume").exists()
+
+
+def test_the_stage_gives_the_same_bits_again(tiny_run, monkeypatch, tmp_path):
+    monkeypatch.setenv("UNLEARNING_DEVICE", "cpu")
+    for key in ("original", "oracle-class-1"):
+        train_stage.main(elsewhere(tiny_run.commands["train", key], tmp_path))
+        again = (tmp_path / "model").read_bytes()
+        assert again == (tiny_run.root / key / "model.safetensors").read_bytes()
+
+
+def test_an_oracle_needs_its_split_and_an_original_must_not_have_one(tiny_run, tmp_path):
+    argv = elsewhere(tiny_run.commands["train", "oracle-class-1"], tmp_path)
+    at = argv.index("--split")
+    with pytest.raises(ValueError, match="--split"):
+        train_stage.main(argv[:at] + argv[at + 2 :])
+    plain = elsewhere(tiny_run.commands["train", "original"], tmp_path)
+    with pytest.raises(ValueError, match="--split"):
+        train_stage.main([*plain, *argv[at : at + 2]])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_split_that_was_edited_is_refused(tiny_run, tmp_path):
+    argv = elsewhere(tiny_run.commands["train", "oracle-class-1"], tmp_path)
+    split = read_json(argv[argv.index("--split") + 1])
+    split["forget"] = split["forget"][:-1]
+    write_json(tmp_path / "split.json", split)
+    argv[argv.index("--split") + 1] = str(tmp_path / "split.json")
+    with pytest.raises(ValueError, match=r"split\.json"):
+        train_stage.main(argv)
+
+
+def rows(tiny_run):
+    with open(tiny_run.root / "runs.csv", newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def by_image(tiny_run, cell):
+    """Whether each image is classified rightly, by a fresh forward pass of the stored model."""
+    model = build("small_cnn", 4, 1).eval()
+    model.load_state_dict(load_tensors(tiny_run.outputs(cell)["model"]))
+    arrays = load_tensors(tiny_run.data)
+    correct = {}
+    for part in ("train", "test"):
+        correct[part] = []
+        labels = arrays[f"{part}_labels"].tolist()
+        for image, label in zip(arrays[f"{part}_images"], labels, strict=True):
+            with torch.no_grad():
+                logits = model((image[None] / 255 - 0.5) / 0.25)[0].tolist()
+            correct[part].append((logits.index(max(logits)) == label, label))
+    return correct
+
+
+def share(pairs):
+    pairs = list(pairs)
+    return sum(right for right, _ in pairs) / len(pairs)
+
+
+def metrics_by_hand(tiny_run, cell, split):
+    correct = by_image(tiny_run, cell)
+    forget = set(split["forget"])
+    train_part = list(enumerate(correct["train"]))
+    found = {
+        "forget_train_accuracy": share(pair for i, pair in train_part if i in forget),
+        "retain_train_accuracy": share(pair for i, pair in train_part if i not in forget),
+    }
+    if cell.scenario == "class_removal":
+        return found | {
+            "retain_test_accuracy": share(p for p in correct["test"] if p[1] != 1),
+            "forget_test_accuracy": share(p for p in correct["test"] if p[1] == 1),
+            "test_accuracy": share(correct["test"]),
+        }
+    return found | {
+        "test_accuracy": share(correct["test"][i] for i in split["test"]),
+        "validation_accuracy": share(correct["test"][i] for i in split["validation"]),
+    }
+
+
+def test_every_metric_in_runs_csv_equals_a_fresh_forward_pass(tiny_run):
+    table = {(r["split"], r["method"]): r for r in rows(tiny_run)}
+    assert len(table) == len(tiny_run.cells)
+    originals, compared = {}, 0
+    for cell in tiny_run.cells:
+        row = table[cell.split, cell.method]
+        assert row["status"] == "ok", row["reason"]
+        (split,) = (read_json(tiny_run.split_file(s)) for s in splits(tiny_run) if s.key == cell.split)
+        expected = metrics_by_hand(tiny_run, cell, split)
+        a_or = originals.setdefault(cell.split, expected)
+        if cell.scenario == "class_removal":
+            kept = "retain_test_accuracy"
+            missing = expected["forget_test_accuracy"]
+        else:
+            kept = "test_accuracy"
+            missing = abs(expected["forget_train_accuracy"] - expected["test_accuracy"])
+        expected["aus"] = (1 - a_or[kept] + expected[kept]) / (1 + missing)
+        for name, value in expected.items():
+            assert float(row[name]) == pytest.approx(value, abs=1e-6), (cell, name)
+            compared += 1
+        absent = {"retain_test_accuracy", "forget_test_accuracy", "validation_accuracy"}
+        assert all(row[name] == "" for name in absent - expected.keys())
+    assert compared == sum(6 if c.scenario == "class_removal" else 5 for c in tiny_run.cells)
+
+
+def test_a_row_carries_the_identity_and_the_clocks_of_its_cell(tiny_run):
+    for row in rows(tiny_run):
+        homogeneous = row["scenario"] == "homogeneous_removal"
+        assert row["split_seed"] == ("0" if homogeneous else "")
+        assert (row["dataset"], row["arch"], row["train_seed"]) == ("tiny", "small_cnn", "0")
+        if row["method"] == "original":
+            assert row["unlearning_seconds"] == row["official_seconds"] == ""
+        else:
+            assert 0 < float(row["unlearning_seconds"]) <= float(row["official_seconds"])
+    oracle = next(r for r in rows(tiny_run) if (r["split"], r["method"]) == ("class-1", "oracle"))
+    spent = facts(tiny_run, "oracle-class-1")["training_seconds"]
+    assert float(oracle["unlearning_seconds"]) == spent
+
+
+def test_unlearning_again_gives_the_same_model_and_logits(tiny_run, monkeypatch, tmp_path):
+    from unlearning.stages import unlearn
+
+    monkeypatch.setenv("UNLEARNING_DEVICE", "cpu")
+    argv = tiny_run.commands["unlearn", "duck", "class-1"]
+    unlearn.main(elsewhere(argv, tmp_path))
+    for option in ("model", "outputs"):
+        before = argv[argv.index(f"--{option}") + 1]
+        with open(before, "rb") as handle:
+            assert handle.read() == (tmp_path / option).read_bytes()
+
+
+def test_a_run_that_diverges_is_recorded_and_has_no_metrics(tiny_run, monkeypatch, tmp_path):
+    from unlearning.stages import unlearn
+
+    monkeypatch.setenv("UNLEARNING_DEVICE", "cpu")
+    argv = elsewhere(tiny_run.commands["unlearn", "negative_gradient", "seed-0"], tmp_path)
+    at = argv.index("--settings") + 1
+    settings = json.loads(argv[at])
+    settings["hyperparameters"] |= {"lr": 1e30, "batch_size": 2}
+    argv[at] = json.dumps(settings)
+    unlearn.main(argv)
+    record = read_json(tmp_path / "record")
+    assert record["status"] == "diverged" and "updates" in record["reason"]
+    argv = list(tiny_run.commands["score", "negative_gradient", "seed-0"])
+    for option, file in (("--record", "record"), ("--outputs", "outputs"), ("--out", "out")):
+        argv[argv.index(option) + 1] = str(tmp_path / file)
+    score.main(argv)
+    assert set(read_json(tmp_path / "out")["metrics"].values()) == {None}
+
+
+def test_a_cell_that_was_not_run_is_a_row_that_says_so(tiny_run, tmp_path):
+    from unlearning.stages import collect
+
+    config = str(tiny_run.root / "config.json")
+    collect.main(["--config", config, "--root", str(tmp_path), "--out", str(tmp_path / "runs.csv")])
+    with open(tmp_path / "runs.csv", newline="", encoding="utf-8") as handle:
+        table = list(csv.DictReader(handle))
+    assert len(table) == len(tiny_run.cells)
+    assert {(r["status"], r["reason"], r["aus"]) for r in table} == {("missing", "not run", "")}
+
+
+def test_cells_of_different_code_do_not_share_a_table():
+    from unlearning.stages.collect import refuse_mixed_code
+
+    identity = {"arch": "small_cnn", "experiment": "e", "split": "class-1", "train_seed": 0}
+    cells = [
+        identity | {"base_method": method, "status": status, "code_sha256": code}
+        for method, status, code in [
+            ("duck", "ok", "a" * 64),
+            ("fine_tuning", "ok", "b" * 64),
+            ("duck", "missing", None),
+            ("duck", "ok", "c" * 64),
+        ]
+    ]
+    refuse_mixed_code(cells[:3])
+    with pytest.raises(ValueError, match=r"duck.*a{12}.*c{12}.*mixed_code"):
+        refuse_mixed_code(cells)

@@ -1,0 +1,78 @@
+"""A copy of the project in a folder of its own, in which a test runs Snakemake and edits files."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).parent.parent
+PARTS = ("Snakefile", "workflow", "src", "configs", "figures", "environment.yml", "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The copied project; `run` gives Snakemake's exit status and its whole output."""
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path) -> Workspace:
+        skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        for part in PARTS:
+            source = PROJECT / part
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, root / part, **({"ignore": skip} if source.is_dir() else {}))
+        (root / "configs/tiny.yaml").write_text((PROJECT / "tests/tiny.yaml").read_text())
+        return cls(root)
+
+    def environment(self) -> dict[str, str]:
+        """The tests' environment, with this copy's library before the installed one."""
+        bin_folder = str(Path(sys.executable).parent)
+        path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PYTHONPATH": str(self.root / "src"), "PATH": path}
+
+    def command(self, *words: str, timeout: int = 500) -> tuple[int, str]:
+        """Run a command in the copy; stdout and stderr together."""
+        done = subprocess.run(
+            words,
+            cwd=self.root,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+        return done.returncode, done.stdout
+
+    def snakemake(self, *words: str, config: str = "configs/tiny.yaml") -> tuple[int, str]:
+        """Run Snakemake on a config of the copy."""
+        return self.command("snakemake", "--cores", "2", "--configfile", config, *words)
+
+    def planned(self, config: str = "configs/tiny.yaml") -> dict[str, int]:
+        """How often each rule would run now, by a dry run; empty if there is nothing to do."""
+        status, text = self.snakemake("-n", config=config)
+        assert status == 0, text
+        table = text.split("Job stats:")[1].split("\n\n")[0] if "Job stats:" in text else ""
+        counts = {name: int(n) for name, n in re.findall(r"^(\w+)\s+(\d+)$", table, re.M)}
+        return {name: n for name, n in counts.items() if name not in ("total", "all")}
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text that must be there."""
+        path = self.root / file
+        text = path.read_text()
+        assert old in text, f"{old!r} is not in {file}"
+        path.write_text(text.replace(old, new))
+
+    def contents(self, folder: str = "results") -> dict[str, bytes]:
+        """Every file below a folder with its content, logs left out."""
+        base = self.root / folder
+        return {
+            str(path.relative_to(base)): path.read_bytes()
+            for path in sorted(base.rglob("*"))
+            if path.is_file() and "logs" not in path.parts
+        }

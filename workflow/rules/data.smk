@@ -1,0 +1,43 @@
+# Data: packed data sets, and the forget sets as index files.
+
+
+rule fetch_dataset:
+    """Find or download a data set, verify it and pack it into one file."""
+    output:
+        # update(): a failed fetch, e.g. a wrong checksum, leaves the earlier files in place
+        data=update("data/{dataset}.safetensors"),
+        facts=update("data/{dataset}.json"),
+    log:
+        "data/logs/{dataset}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        runtime=120,
+        mem_mb=8000,
+    params:
+        info=lambda w: DATASETS[w.dataset].as_json(),
+        code=code("fetch"),
+    message:
+        "fetch {wildcards.dataset}: find or download, verify, pack"
+    shell:
+        "python -m unlearning fetch --info {params.info:q} --out data > {log} 2>&1"
+
+
+rule make_split:
+    """Draw one forget set and write its indices with their hash."""
+    input:
+        data=data_of,
+    output:
+        split_file(),
+    log:
+        results("logs/split/{experiment}/{scenario}/{split}.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        settings=lambda w: canonical_json(split_of(w).settings),
+        code=code("split"),
+    message:
+        "split {wildcards.scenario} {wildcards.split} of {wildcards.experiment}"
+    shell:
+        "python -m unlearning split --data {input.data} --settings {params.settings:q}"
+        " --out {output} > {log} 2>&1"

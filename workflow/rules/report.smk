@@ -1,0 +1,83 @@
+# Report: runs.csv from the records, tables and figures from runs.csv alone.
+
+
+localrules:
+    resolve_config,
+    collect,
+
+
+rule resolve_config:
+    """Write the checked config beside the results."""
+    output:
+        results("config.json"),
+    log:
+        results("logs/config.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        config=canonical_json(CONFIG.model_dump()),
+        code=code("resolve"),
+    message:
+        "write the checked config of run {CONFIG.run}"
+    shell:
+        "python -m unlearning resolve --config {params.config:q} --out {output} > {log} 2>&1"
+
+
+rule collect:
+    """One row a cell: pure concatenation of records and metrics."""
+    input:
+        finished_cells,
+        config=results("config.json"),
+    output:
+        results("runs.csv"),
+    log:
+        results("logs/collect.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        root=lambda w, output: os.path.dirname(output[0]),
+        code=code("collect"),
+    message:
+        "collect every cell into {output}"
+    shell:
+        "python -m unlearning collect --config {input.config} --root {params.root}"
+        " --out {output} > {log} 2>&1"
+
+
+rule tabulate:
+    """The tables of both scenarios, from runs.csv."""
+    input:
+        results("runs.csv"),
+    output:
+        TABLES,
+    log:
+        results("logs/tabulate.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        folder=lambda w, output: os.path.dirname(output[0]),
+        code=code("tabulate"),
+    message:
+        "tabulate {input}"
+    shell:
+        "python -m unlearning tabulate --runs {input} --out {params.folder} > {log} 2>&1"
+
+
+rule plot:
+    """One figure, from runs.csv."""
+    input:
+        results("runs.csv"),
+    output:
+        multiext(results("figures/{figure}"), ".svg", ".pdf", ".png", ".csv"),
+    log:
+        results("logs/figures/{figure}.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        stem=lambda w, output: os.path.splitext(output[0])[0],
+        script="figures/{figure}.py",
+        code=lambda w: figure_code(w.figure),
+    message:
+        "draw {wildcards.figure}"
+    shell:
+        "python {params.script} --runs {input} --out {params.stem} > {log} 2>&1"

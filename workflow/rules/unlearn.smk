@@ -1,0 +1,58 @@
+# Unlearning: one method on one forget set from one original, and its scores.
+
+
+rule unlearn:
+    """Run one method; keep its model, its logits on all images and its record."""
+    input:
+        unpack(start_of),
+        data=data_of,
+        split=split_file(),
+    output:
+        model=cell("model.safetensors"),
+        outputs=cell("outputs.safetensors"),
+        record=cell("record.json"),
+    log:
+        results("logs/unlearn/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.log"),
+    benchmark:
+        results("logs/unlearn/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.benchmark.tsv")
+    conda:
+        "../../environment.yml"
+    threads: resource_of("threads")
+    resources:
+        runtime=resource_of("runtime"),
+        mem_mb=resource_of("mem_mb"),
+        gpu=resource_of("gpu"),
+    params:
+        settings=unlearn_settings,
+        code=lambda w: code("unlearn", experiment_of(w).arch, variant_of(w).method),
+    message:
+        "unlearn {wildcards.split} of {wildcards.experiment} with {wildcards.method},"
+        " train seed {wildcards.train_seed}, unlearn seed {wildcards.unlearn_seed}"
+    shell:
+        "python -m unlearning unlearn --data {input.data} --split {input.split}"
+        " --start {input.start} --start-record {input.start_record}"
+        " --settings {params.settings:q} --model {output.model}"
+        " --outputs {output.outputs} --record {output.record} > {log} 2>&1"
+
+
+rule score:
+    """Accuracies and AUS of one cell from its stored logits; needs no model and no torch."""
+    input:
+        record=cell("record.json"),
+        outputs=cell("outputs.safetensors"),
+        original=original_cell,
+        split=split_file(),
+    output:
+        cell("metrics.json"),
+    log:
+        results("logs/score/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        code=code("score"),
+    message:
+        "score {wildcards.method} on {wildcards.split} of {wildcards.experiment},"
+        " train seed {wildcards.train_seed}"
+    shell:
+        "python -m unlearning score --record {input.record} --outputs {input.outputs}"
+        " --original {input.original} --split {input.split} --out {output} > {log} 2>&1"
