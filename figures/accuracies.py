@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unlearning.stages.tabulate import by_method, summarise_metric
+from unlearning.tables import by_method, summarise_metric
 
 COLUMNS = [
     "scenario",

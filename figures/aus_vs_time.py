@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from unlearning.stages.tabulate import by_method, summarise_metric
+from unlearning.tables import by_method, summarise_metric
 
 COLUMNS = [
     "scenario",
@@ -114,8 +114,10 @@ def _limits(axes: Axes, drawn: pd.DataFrame) -> None:
     """Room for every point and bar, and a decade at least, so that ticks are labelled."""
     times = drawn["unlearning_seconds"].dropna()
     if len(times):
-        high = (drawn["unlearning_seconds"] + drawn["unlearning_seconds_sd"].fillna(0)).max()
-        low, high = math.log10(times.min()) - 0.15, math.log10(high) + 0.15
+        spread = drawn["unlearning_seconds_sd"].fillna(0)
+        ends = (drawn["unlearning_seconds"] - spread).min(), (times + spread).max()
+        low = max(ends[0], times.min() / 3)  # a bar may reach zero, which a log axis cannot
+        low, high = math.log10(min(low, times.min())) - 0.15, math.log10(ends[1]) + 0.15
         short = max(0.0, 1.2 - (high - low)) / 2
         axes.set_xlim(10 ** (low - short), 10 ** (high + short))
         narrow = high - low < 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import textwrap
 import zlib
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from unlearning.files import whole, write_text
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.stages.tabulate import GROUP, by_method, nothing, read_runs, status_note
+from unlearning.tables import GROUP, by_method, nothing, read_runs, status_note
 
 FORGET, RETAIN, NEITHER = "#D55E00", "#0072B2", "#4D4D4D"
 REFERENCE = {"original": "#8C8C8C", "oracle": "#000000"}
@@ -159,9 +160,10 @@ def sheet(width: float, heights: list[float]) -> tuple[Figure, list[SubFigure]]:
 def legend_columns(labels: list[str], width: float) -> int:
     """How many columns the labels fit into, in a legend of `width` inches filled by columns."""
     for columns in range(min(6, len(labels)), 1, -1):
-        rows = -(-len(labels) // columns)
-        stacks = [labels[k : k + rows] for k in range(0, len(labels), rows)]
-        if sum(0.4 + 0.05 * max(map(len, stack)) for stack in stacks) < width:
+        rows, longer = divmod(len(labels), columns)  # the first columns are one label longer
+        ends = [k * rows + min(k, longer) for k in range(columns + 1)]
+        stacks = [labels[start:end] for start, end in itertools.pairwise(ends)]
+        if sum(0.42 + 0.053 * max(map(len, stack)) for stack in stacks) < width:
             return columns
     return 1
 

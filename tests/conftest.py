@@ -214,7 +214,6 @@ class TinyRun:
         )
 
     def unlearn(self, cell: grid.Cell, split: grid.Split) -> None:
-        folder = self.root / cell.folder
         start = self.model_folder(split if cell.method == "oracle" else None)
         identity = {"dataset": "tiny", "arch": "small_cnn", "scenario": split.scenario}
         found = hyperparameters.resolve(cell.method, identity, {}, METHOD_FILES)

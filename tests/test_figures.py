@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from PIL import Image
 from test_tables import DUCKS, METHODS, lose, synthetic_runs
 
-from unlearning.stages.tabulate import read_runs
+from unlearning.tables import read_runs
 
 FIGURES = Path(__file__).parents[1] / "figures"
 NAMES = ("aus_vs_time", "accuracies")
@@ -252,11 +252,12 @@ def test_one_changed_value_changes_the_numbers_and_the_picture(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("case", ["holes", "fifteen", "systems"])
+@pytest.mark.parametrize("case", ["holes", "four", "fifteen", "systems"])
 def test_no_text_overlaps_or_leaves_the_sheet(name, case, tmp_path, monkeypatch):
     more = (*METHODS, *DUCKS, *(f"an ablation of duck, number {k}" for k in range(8)))
     runs = {
         "holes": with_holes,
+        "four": lambda: synthetic_runs(more[:4]),
         "fifteen": lambda: synthetic_runs(more),
         "systems": lambda: pd.concat(
             [synthetic_runs(), synthetic_runs(system=("cifar100", "resnet18"))]

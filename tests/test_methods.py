@@ -134,7 +134,7 @@ def test_a_model_that_is_not_a_number_is_refused(name, make_images, make_cnn, ma
 
 
 def test_a_loss_that_becomes_infinite_is_refused(make_images, make_cnn, make_problem):
-    with pytest.raises(Diverged, match="after [1-9]"):
+    with pytest.raises(Diverged, match=r"after [1-9]"):
         run("negative_gradient", make_cnn(), make_problem(make_images()), lr=1e30)
 
 
@@ -223,7 +223,7 @@ def test_every_override_applies_somewhere(name):
 
 
 def test_every_method_has_a_settings_file_and_every_file_a_method():
-    assert METHODS == hyperparameters.known_methods(METHOD_FILES)
+    assert hyperparameters.known_methods(METHOD_FILES) == METHODS
 
 
 # --- the baselines' steps, written out ---

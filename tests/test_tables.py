@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from unlearning.metrics.aus import aus_of_means, class_removal_aus, homogeneous_removal_aus
-from unlearning.stages.tabulate import SCENARIOS, read_runs, scenario_table, seconds, tabulate
+from unlearning.stages.tabulate import SCENARIOS, seconds, tabulate
 from unlearning.stats import summarise
+from unlearning.tables import read_runs, scenario_table
 
 FORMATS = ("csv", "md", "tex", "html")
 METHODS = ("fine_tuning", "negative_gradient", "random_labels", "boundary_shrink", "scrub")

@@ -234,12 +234,15 @@ def test_every_image_is_used_in_every_epoch_the_last_incomplete_batch_too(
     chosen = torch.tensor([1, 2, 3, 5, 6, 8, 9])
     train(make_model(), data, chosen, Recipe(epochs=2, batch_size=3, lr=0.1), 0, log=quiet)
     assert [len(batch) for batch in data.images.asked] == [3, 3, 1, 3, 3, 1]
-    first, second = (sum(data.images.asked[i : i + 3], []) for i in (0, 3))
+    epochs = data.images.asked[:3], data.images.asked[3:]
+    first, second = ([position for batch in epoch for position in batch] for epoch in epochs)
     assert sorted(first) == sorted(second) == chosen.tolist()
     assert first != second
 
 
-def test_the_schedule_ends_near_zero_in_the_last_step(make_images, make_model, monkeypatch):
+def test_the_schedule_advances_by_one_step_of_the_whole_training(
+    make_images, make_model, monkeypatch
+):
     seen = []
     monkeypatch.setattr(training, "lr_factor", lambda _, progress: seen.append(progress) or 1.0)
     data = make_images(count=10)
@@ -445,7 +448,9 @@ def test_every_metric_in_runs_csv_equals_a_fresh_forward_pass(tiny_run):
     for cell in tiny_run.cells:
         row = table[cell.split, cell.method]
         assert row["status"] == "ok", row["reason"]
-        (split,) = (read_json(tiny_run.split_file(s)) for s in splits(tiny_run) if s.key == cell.split)
+        (split,) = (
+            read_json(tiny_run.split_file(s)) for s in splits(tiny_run) if s.key == cell.split
+        )
         expected = metrics_by_hand(tiny_run, cell, split)
         a_or = originals.setdefault(cell.split, expected)
         if cell.scenario == "class_removal":

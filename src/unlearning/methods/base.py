@@ -127,7 +127,7 @@ class Problem:
         if rule.stop == "never":
             return False
         with self.stopwatch.paused():
-            seen = accuracy(model, self.train, self.forget)
+            seen = accuracy(model, self.train, self.indices("forget"))
         self.history.append(seen)
         if self.scenario == "class_removal":
             return seen < rule.forget_target

@@ -1,0 +1,181 @@
+"""runs.csv as a typed frame, and its summary: one row a method, at full precision."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from unlearning.metrics.aus import SCENARIOS, aus_of_means
+from unlearning.stats import Summary, summarise
+
+REFERENCES = ("original", "oracle")
+STATUSES = ("ok", "diverged", "missing", "not_defined")
+GROUP = ["experiment", "dataset", "arch"]
+CELL = ["split", "train_seed", "split_seed"]
+TEXT = [*GROUP, "scenario", "method", "touches", *CELL, "unlearn_seed", "status", "reason"]
+OPTIONAL = ("experiment", "touches", "reason", "official_seconds")
+ACCURACIES = [
+    "retain_train_accuracy",
+    "forget_train_accuracy",
+    "retain_test_accuracy",
+    "forget_test_accuracy",
+    "test_accuracy",
+]
+METRICS = [*ACCURACIES, "aus", "unlearning_seconds", "official_seconds", "peak_memory_mb"]
+
+
+def read_runs(runs_csv: str | Path) -> pd.DataFrame:
+    """Read runs.csv: identities as text ("" where empty), metrics as floats (NaN where empty).
+
+    A file without one of the columns OPTIONAL is read as if that column were empty.
+    Raises ValueError, naming the file and the column or the cell, for a missing column, a
+    metric that is no number, an accuracy outside [0, 1], an unknown scenario or status, and
+    for a cell given twice, which would count double in every mean.
+    """
+    runs = pd.read_csv(runs_csv, dtype=str, keep_default_na=False)
+    for name in OPTIONAL:
+        if name not in runs:
+            runs[name] = ""
+    absent = [name for name in [*TEXT, *METRICS] if name not in runs]
+    if absent:
+        raise ValueError(f"{runs_csv}: no column {', '.join(absent)}")
+    runs = runs[[*TEXT, *METRICS]].copy()
+    for name in METRICS:
+        try:
+            runs[name] = runs[name].replace("", "nan").astype(float)
+        except ValueError as error:
+            raise ValueError(f"{runs_csv}: column {name}: {error}") from error
+    for name, known in (("scenario", SCENARIOS), ("status", STATUSES)):
+        strange = sorted(set(runs[name]) - set(known))
+        if strange:
+            raise ValueError(f"{runs_csv}: {name} {strange[0]!r} is none of {', '.join(known)}")
+    for name in ACCURACIES:
+        if not runs[name].dropna().between(0, 1).all():
+            raise ValueError(f"{runs_csv}: {name} holds a value that is no fraction in [0, 1]")
+    identity = [*GROUP, "scenario", "method", *CELL, "unlearn_seed"]
+    twice = runs[runs.duplicated(identity)]
+    if len(twice):
+        cell = ", ".join(f"{key}={value}" for key, value in twice.iloc[0][identity].items())
+        raise ValueError(f"{runs_csv}: a cell is given twice: {cell}")
+    return runs
+
+
+def by_method(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each method: original, oracle, then the others as they first appear."""
+    names = list(dict.fromkeys(runs["method"]))
+    names.sort(key=lambda name: REFERENCES.index(name) if name in REFERENCES else len(REFERENCES))
+    return [(name, runs[runs["method"] == name]) for name in names]
+
+
+def summarise_metric(cells: pd.DataFrame, metric: str) -> Summary:
+    """Mean, spread, n and what the spread runs over, of one metric over the `ok` cells."""
+    done = cells[cells["status"] == "ok"]
+    return summarise(done[metric].tolist(), done)
+
+
+def status_note(cells: pd.DataFrame) -> str:
+    """What became of the cells that are not `ok`: how many, which and why; "" if all are."""
+    failed = cells[cells["status"] != "ok"]
+    parts = []
+    for (status, reason), rows in failed.groupby(["status", "reason"], sort=False):
+        count = f"{len(rows)} of {len(cells)} cells" if len(cells) > 1 else "the only cell"
+        part = f"{count} {status.replace('_', ' ')}"
+        if len(rows) < len(cells):
+            part += f": split {_name_cells(rows)}"
+        reason = " ".join(reason.split())
+        parts.append(f"{part}, reason: {reason}" if reason else part)
+    return "; ".join(parts)
+
+
+def scenario_table(runs: pd.DataFrame, scenario: str) -> pd.DataFrame:
+    """One row per (experiment, data set, architecture, method) of `scenario`, full precision.
+
+    Columns: the identity, `touches`, `over`, `n_cells`, `n_ok`, `status` (`ok`, or every other
+    status met), `status_note`; per metric `_mean`, `_sd` (ddof 1) and `_n`; `aus_of_means` and
+    `aus_of_means_sd` over `aus_of_means_n` cells. Accuracies are fractions, times seconds,
+    memory MB. Two experiments never share a mean.
+    """
+    runs = runs[runs["scenario"] == scenario]
+    rows = [
+        _method_row(dict(zip(GROUP, key, strict=True)), name, cells, group)
+        for key, group in runs.groupby(GROUP, sort=False)
+        for name, cells in by_method(group)
+    ]
+    return pd.DataFrame(rows, columns=_csv_columns(scenario))
+
+
+def _metrics(scenario: str) -> list[str]:
+    absent = {"retain_test_accuracy", "forget_test_accuracy"}
+    return [m for m in METRICS if scenario == "class_removal" or m not in absent]
+
+
+def _csv_columns(scenario: str) -> list[str]:
+    facts = ["scenario", "method", "touches", "over", "n_cells", "n_ok", "status", "status_note"]
+    metrics = [f"{m}_{part}" for m in _metrics(scenario) for part in ("mean", "sd", "n")]
+    return [*GROUP, *facts, *metrics, "aus_of_means", "aus_of_means_sd", "aus_of_means_n"]
+
+
+def _method_row(key: dict, name: str, cells: pd.DataFrame, group: pd.DataFrame) -> dict:
+    scenario = cells["scenario"].iloc[0]
+    done = cells[cells["status"] == "ok"]
+    summaries = {metric: summarise_metric(cells, metric) for metric in _metrics(scenario)}
+    notes = [status_note(cells)]
+    for metric, summary in summaries.items():
+        if 0 < summary.n < len(done):
+            notes.append(f"{metric} known in {summary.n} of {len(done)} cells")
+    score, score_sd, score_n = _aus_of_means(scenario, done, group)
+    if 0 < score_n < len(done):
+        notes.append(f"AUS of means over the {score_n} of {len(done)} cells with an original")
+    failed = [status for status in STATUSES[1:] if status in set(cells["status"])]
+    row = {
+        **key,
+        "scenario": scenario,
+        "method": name,
+        "touches": " / ".join(dict.fromkeys(t for t in cells["touches"] if t)),
+        "over": summarise([0.0] * len(done), done).over,
+        "n_cells": len(cells),
+        "n_ok": len(done),
+        "status": ", ".join(failed) or "ok",
+        "status_note": "; ".join(note for note in notes if note),
+    }
+    for metric, summary in summaries.items():
+        row[f"{metric}_mean"], row[f"{metric}_sd"] = summary.mean, summary.sd
+        row[f"{metric}_n"] = summary.n
+    return row | {
+        "aus_of_means": score,
+        "aus_of_means_sd": score_sd,
+        "aus_of_means_n": score_n,
+    }
+
+
+def _aus_of_means(scenario: str, done: pd.DataFrame, group: pd.DataFrame) -> tuple:
+    """AUS of mean accuracies, against the originals of the very same cells."""
+    removal = scenario == "class_removal"
+    test = "retain_test_accuracy" if removal else "test_accuracy"
+    forget = "forget_test_accuracy" if removal else "forget_train_accuracy"
+    originals = group[(group["method"] == "original") & (group["status"] == "ok")]
+    originals = originals.drop_duplicates(CELL)[[*CELL, test]]
+    paired = done[[*CELL, test, forget]].merge(originals, on=CELL, suffixes=("", "_original"))
+    paired = paired.dropna()
+    if paired.empty:
+        return math.nan, math.nan, 0
+    mean_sd = [
+        (part.mean, part.sd)
+        for part in (summarise(paired[c].tolist(), {}) for c in (test, f"{test}_original", forget))
+    ]
+    return *aus_of_means(scenario, *mean_sd), len(paired)
+
+
+def _name_cells(rows: pd.DataFrame) -> str:
+    seeds = rows["unlearn_seed"].replace("", "–")
+    return ", ".join(
+        f"{split} (training seed {train}, unlearning seed {unlearn})"
+        for split, train, unlearn in zip(rows["split"], rows["train_seed"], seeds, strict=True)
+    )
+
+
+def nothing(scenario: str) -> str:
+    """The sentence that stands where a scenario has no cell."""
+    return f"No {scenario} cell in this run"

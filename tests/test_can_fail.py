@@ -1,0 +1,162 @@
+"""The tests can fail: each deliberate mistake in the library is caught by the tests named.
+
+A mistake is one replaced text in a copy of the library; the tests then run against the copy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from workspace import PROJECT
+
+MISTAKES = {
+    "a centroid's row is taken for its class": (
+        "methods/duck.py",
+        "labels[:, None] == torch.tensor(classes, device=labels.device)",
+        "labels[:, None] == torch.arange(len(classes), device=labels.device)",
+        "test_duck.py",
+    ),
+    "the farthest centroid": (
+        "methods/duck.py",
+        "torch.inf).argmin(1)",
+        "-1).argmax(1)",
+        "test_duck.py",
+    ),
+    "R + 1 updates": (
+        "methods/duck.py",
+        "settings.batch_ratio):",
+        "settings.batch_ratio + 1):",
+        "test_duck.py",
+    ),
+    "no temperature": (
+        "methods/duck.py",
+        "model(images) / settings.temperature",
+        "model(images)",
+        "test_duck.py",
+    ),
+    "targets by place in the batch": (
+        "methods/duck.py",
+        "images, targets[positions]",
+        "images, targets[: len(images)]",
+        "test_duck.py",
+    ),
+    "a stop test that never passes": (
+        "methods/base.py",
+        "return seen < rule.forget_target",
+        "return False",
+        "test_duck.py",
+    ),
+    "descent in place of ascent": (
+        "methods/negative_gradient.py",
+        "return -cross_entropy",
+        "return cross_entropy",
+        "test_methods.py",
+    ),
+    "random labels from all classes": (
+        "methods/random_labels.py",
+        "problem.retained_classes",
+        "list(range(problem.classes))",
+        "test_methods.py",
+    ),
+    "no guard of the data": (
+        "methods/base.py",
+        "if part not in self.touches:",
+        "if False:",
+        "test_methods.py",
+    ),
+    "momentum lost at a resume": (
+        "training.py",
+        '"state": slots})',
+        '"state": {}})',
+        "test_training.py",
+    ),
+    "one order for every epoch": (
+        "training.py",
+        "manual_seed(seed_for(seed, epoch))",
+        "manual_seed(seed_for(seed))",
+        "test_training.py",
+    ),
+    "crop without its rows": (
+        "data/batches.py",
+        "torch.arange(height) + offsets[1]",
+        "torch.arange(height) + 0 * offsets[1]",
+        "test_training.py",
+    ),
+    "the oracle keeps the forgotten": (
+        "data/splits.py",
+        "mask[forget] = False",
+        "pass",
+        "test_splits.py",
+    ),
+    "retain and forget exchanged": (
+        "metrics/accuracy.py",
+        "accuracy(train, ~forget)",
+        "accuracy(train, forget)",
+        "test_splits.py",
+    ),
+    "AUS with the wrong sign": (
+        "metrics/aus.py",
+        "test_accuracy)) / (1 + gap)",
+        "test_accuracy)) / (1 - gap)",
+        "test_aus.py",
+    ),
+    "a checksum that is not compared": (
+        "data/sources.py",
+        "if (found, size) not in known:",
+        "if False:",
+        "test_sources.py",
+    ),
+    "an archive that is not scanned": (
+        "data/readers.py",
+        "def _scan(",
+        "def _scan(*_): pass\ndef _unused(",
+        "test_sources.py",
+    ),
+    "any pickle is trusted": (
+        "data/readers.py",
+        "_ArraysOnly(content, where)",
+        "pickle.Unpickler(io.BytesIO(content), encoding='latin1')",
+        "test_sources.py",
+    ),
+    "an unknown key is let through": (
+        "recipe.py",
+        'extra="forbid"',
+        'extra="ignore"',
+        "test_config.py",
+    ),
+    "a docstring counts as code": (
+        "provenance.py",
+        "node.body = body[1:] or [ast.Pass()]",
+        "pass",
+        "test_provenance.py",
+    ),
+    "half a file under a final name": (
+        "files.py",
+        'final.with_name(f".{final.name}.{os.getpid()}.part")',
+        "final",
+        "test_provenance.py",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_caught(mistake, tmp_path):
+    file, old, new, tests = MISTAKES[mistake]
+    shutil.copytree(PROJECT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "src/unlearning" / file
+    text = path.read_text()
+    assert old in text, f"{old!r} is no longer in {file}: mend this test"
+    path.write_text(text.replace(old, new))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{tests}"],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stdout[-2000:]
