@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from unlearning.methods import REFERENCES
 from unlearning.models import FAMILIES
 from unlearning.recipe import Recipe, Strict
 
 if TYPE_CHECKING:
     from unlearning.data.catalogue import DatasetInfo
 
-REFERENCES = ("original", "oracle")
 RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=-]*$", max_length=80)]

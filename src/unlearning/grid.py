@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearning.config import ClassRemoval, Experiment, HomogeneousRemoval, RunConfig
+from unlearning.methods import REFERENCES
 
 
 @dataclass(frozen=True)
@@ -101,4 +102,4 @@ def cells(config: RunConfig) -> list[Cell]:
 def unlearn_seeds(experiment: Experiment, method: str) -> list[int]:
     """The seeds of one method: all of the config's, or the first alone for a reference."""
     seeds = experiment.unlearn_seeds
-    return seeds[:1] if method in ("original", "oracle") else seeds
+    return seeds[:1] if method in REFERENCES else seeds

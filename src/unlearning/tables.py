@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from unlearning.methods import REFERENCES
 from unlearning.metrics.aus import SCENARIOS, aus_of_means
 from unlearning.stats import Summary, summarise
 
-REFERENCES = ("original", "oracle")
 STATUSES = ("ok", "diverged", "missing", "not_defined")
 GROUP = ["experiment", "dataset", "arch"]
 CELL = ["split", "train_seed", "split_seed"]

@@ -11,6 +11,9 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+REFERENCES = ("original", "oracle")
+"""What methods are compared with; part of every grid."""
+
 
 def load(name: str) -> ModuleType:
     """The module of the method `name`."""
