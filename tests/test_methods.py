@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from unlearning.models import FAMILIES
 from unlearning.models.base import Classifier
 from unlearning.training import Diverged
 
-FOLDER = ROOT / "src" / "unlearning" / "methods"
+FOLDER = Path(methods.__file__).parent
 METHODS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "base"))
 REFERENCES = ("original", "oracle")
 REAL = [name for name in METHODS if name not in REFERENCES]

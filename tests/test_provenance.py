@@ -20,13 +20,13 @@ from unlearning.models import FAMILIES
 from unlearning.provenance import closure, code_hash, script_hash, stage_modules
 from unlearning.seeds import seed_for
 
-LIBRARY = ROOT / "src" / "unlearning"
+LIBRARY = provenance.PACKAGE
 VERBS = sorted(p.stem for p in (LIBRARY / "stages").glob("*.py") if p.stem != "__init__")
 METHODS = sorted(
     p.stem for p in (LIBRARY / "methods").glob("*.py") if p.stem not in ("__init__", "base")
 )
 ENVIRONMENT = os.environ | {
-    "PYTHONPATH": str(ROOT / "src"),
+    "PYTHONPATH": str(LIBRARY.parent),
     "UNLEARNING_DEVICE": "cpu",
     "OMP_NUM_THREADS": "1",
 }

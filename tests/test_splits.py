@@ -12,6 +12,7 @@ from unlearning.data.batches import load_dataset
 from unlearning.data.splits import check_split, make_split, release_indices, retained
 from unlearning.files import save_tensors, write_json
 from unlearning.metrics.accuracy import accuracies
+from unlearning.stages.score import score
 
 LABELS = np.random.default_rng(0).permutation(np.arange(600) % 10)
 REMOVALS = {
@@ -250,6 +251,21 @@ def test_accuracies_equal_a_loop_over_the_images(removal):
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
     assert {found[name] for name in undefined} == {None}
     assert len(expected) == (5 if "class" in removal else 4)
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_the_score_compares_a_model_with_its_original(removal):
+    split = make(removal)
+    found = score(outputs(0), outputs(1), split)
+    unlearned, original = by_loop(outputs(0), split), by_loop(outputs(1), split)
+    if "class" in removal:
+        kept, gap = "retain_test_accuracy", unlearned["forget_test_accuracy"]
+    else:
+        kept = "test_accuracy"
+        gap = abs(unlearned["forget_train_accuracy"] - unlearned["test_accuracy"])
+    assert original[kept] != unlearned[kept]
+    expected = (1 - (original[kept] - unlearned[kept])) / (1 + gap)
+    assert found["aus"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_loop_sees_an_exchange_of_the_halves():

@@ -193,8 +193,11 @@ def train_by_hand(model, data, recipe, batches):
             decay = recipe.weight_decay
             gradients = error.T @ x + decay * weight, error.sum(0) + decay * bias
             moved = [recipe.momentum * m + g for m, g in zip(moved, gradients, strict=True)]
+            ahead = moved
+            if recipe.nesterov:
+                ahead = [g + recipe.momentum * m for m, g in zip(moved, gradients, strict=True)]
             lr = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
-            weight, bias = weight - lr * moved[0], bias - lr * moved[1]
+            weight, bias = weight - lr * ahead[0], bias - lr * ahead[1]
             step += 1
         losses.append(total / sum(map(len, epoch)))
     return weight, bias, losses
@@ -207,10 +210,10 @@ def batches_of(recipe, count, seed):
         yield torch.randperm(count, generator=generator).split(recipe.batch_size)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_training_equals_sgd_by_hand(make_images, capsys, smoothing):
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.3}, {"nesterov": True}])
+def test_training_equals_sgd_by_hand(make_images, capsys, options):
     data, model = make_images(count=22, double=True), linear()
-    recipe = Recipe(epochs=2, batch_size=8, lr=0.1, weight_decay=0.01, label_smoothing=smoothing)
+    recipe = Recipe(epochs=2, batch_size=8, lr=0.1, weight_decay=0.01, **options)
     batches = list(batches_of(recipe, 22, seed=3))
     assert [len(b) for b in batches[0]] == [8, 8, 6]
 
@@ -223,7 +226,8 @@ def test_training_equals_sgd_by_hand(make_images, capsys, smoothing):
     assert (model.head.bias - bias).abs().max() < 1e-12
     logged = [float(value) for value in re.findall(r"loss ([\d.]+)", capsys.readouterr().out)]
     assert logged == pytest.approx(losses, abs=6e-5)
-    for change in ({"momentum": 0.8}, {"label_smoothing": 0.1}, {"weight_decay": 0.0}):
+    others = [{"momentum": 0.8}, {"label_smoothing": 0.1}, {"weight_decay": 0.0}]
+    for change in (*others, {"nesterov": not recipe.nesterov}):
         assert (model.head.weight - by_hand(**change)[0]).abs().max() > 1e-5
 
 
