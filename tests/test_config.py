@@ -128,12 +128,12 @@ ERRORS = {
     "no size": ({HR + ".fraction": DROP}, HR, "exactly one of fraction"),
     "count of everything": (
         {HR: {"count": 3000, "split_seeds": [0]}},
-        "homogeneous_removal.count",
+        "homogeneous_removal",
         "3000",
     ),
     "count of all that validation leaves": (
         {HR: {"count": 2400, "split_seeds": [0]}, E + "evaluation": "validation"},
-        "homogeneous_removal.count",
+        "homogeneous_removal",
         "2400",
     ),
     "release, wrong data set": (

@@ -12,6 +12,7 @@ from workspace import PROJECT, Workspace
 METHODS = ["fine_tuning", "negative_gradient", "random_labels", "duck", "duck_one_step"]
 SPLITS = 2
 CELLS = SPLITS * (len(METHODS) + 2)
+TINY = "configs/tiny.yaml"
 EXPERIMENT = "results/tiny/fashion_mnist_mini-small_cnn"
 
 
@@ -149,25 +150,25 @@ def test_a_comment_a_docstring_or_a_touch_reruns_nothing(edited):
 
 def test_a_cell_that_is_gone_is_made_again_or_shown_as_missing(edited):
     cell = edited.root / EXPERIMENT / "runs/class_removal/class-0/train-0/duck/unlearn-0"
-    aside = cell.with_name("aside")
-    cell.rename(aside)
+    runs_csv = edited.root / "results/tiny/runs.csv"
+    whole_config = (edited.root / TINY).read_text()
+    cell.rename(cell.with_name("aside"))
+    runs_csv.unlink()
     try:
         assert edited.planned()["unlearn"] == 1
-        edited.edit("configs/tiny.yaml", "run: tiny", "run: tiny\npartial: true")
+        edited.edit(TINY, "run: tiny", "run: tiny\npartial: true")
         status, text = edited.snakemake()
         assert status == 0, text
         gone = [row for row in rows(edited) if row["status"] == "missing"]
         assert [(row["method"], row["reason"]) for row in gone] == [("duck", "not run")]
-        table = (edited.root / "results/tiny/tables/class_removal.md").read_text()
-        assert "missing" in table
+        assert "missing" in (edited.root / "results/tiny/tables/class_removal.md").read_text()
     finally:
-        aside.rename(cell)
-        edited.edit("configs/tiny.yaml", "run: tiny\npartial: true", "run: tiny")
+        cell.with_name("aside").rename(cell)
+        (edited.root / TINY).write_text(whole_config)
         edited.snakemake()
     assert {row["status"] for row in rows(edited)} == {"ok"}
 
 
-TINY = "configs/tiny.yaml"
 MISTAKES = {
     "unknown key": (
         TINY,
@@ -197,9 +198,9 @@ MISTAKES = {
     ),
     "method key": (
         "configs/methods/duck.yaml",
-        "batch_ratio: 5",
-        "batch_ration: 5",
-        ["duck.yaml", "batch_ration"],
+        "{lambda_forget: 1.5",
+        "{lambda_forge: 1.5",
+        ["duck.yaml", "overrides.0.settings", "did you mean 'lambda_forget'"],
     ),
     "catalogue": ("configs/datasets.csv", "fashion_mnist_mini,1", ",1", ["datasets.csv", "name"]),
 }

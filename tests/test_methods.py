@@ -156,6 +156,13 @@ def test_data_that_are_not_declared_cannot_be_asked_for(name, part, make_images,
         next(problem.batches(part, 4))
 
 
+def test_the_stop_test_may_not_read_what_the_method_does_not_declare(
+    make_images, make_cnn, make_problem
+):
+    with pytest.raises(AccessError, match="not forget"):
+        run("fine_tuning", make_cnn(), make_problem(make_images()), stop="test")
+
+
 class Asked(Problem):
     """A problem that keeps which part was asked for."""
 

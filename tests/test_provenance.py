@@ -16,8 +16,9 @@ from conftest import ROOT
 
 from unlearning import files, provenance
 from unlearning.data.catalogue import catalogue
+from unlearning.entry import stage_modules
 from unlearning.models import FAMILIES
-from unlearning.provenance import closure, code_hash, script_hash, stage_modules
+from unlearning.provenance import closure, code_hash, script_hash
 from unlearning.seeds import seed_for
 
 LIBRARY = provenance.PACKAGE
@@ -225,7 +226,7 @@ def test_comments_docstrings_and_layout_do_not_count(package):
         ("methods/base.py", "seen < rule.forget_target", "seen <= rule.forget_target"),
         ("models/small_cnn.py", "AdaptiveAvgPool2d(3)", "AdaptiveAvgPool2d(2)"),
         ("models/base.py", "nn.Dropout(head_dropout)", "nn.Dropout(0)"),
-        ("data/batches.py", "VALIDATION_SHARE = 0.2", "VALIDATION_SHARE = 0.3"),
+        ("recipe.py", "VALIDATION_SHARE = 0.2", "VALIDATION_SHARE = 0.3"),
         ("seeds.py", ">> 1", ">> 2"),
         ("stages/unlearn.py", "WARM_UP_BATCH = 128", "WARM_UP_BATCH = 64"),
     ],

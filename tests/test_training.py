@@ -22,7 +22,8 @@ from unlearning.models import build
 from unlearning.models.base import Classifier
 from unlearning.recipe import Recipe, lr_factor
 from unlearning.seeds import seed_for
-from unlearning.stages import score
+from unlearning.stages import collect, score, unlearn
+from unlearning.stages import split as split_stage
 from unlearning.stages import train as train_stage
 from unlearning.training import Diverged, train
 
@@ -237,8 +238,8 @@ def test_every_image_is_used_in_every_epoch_the_last_incomplete_batch_too(
     data = watch(make_images(count=10))
     chosen = torch.tensor([1, 2, 3, 5, 6, 8, 9])
     train(make_model(), data, chosen, Recipe(epochs=2, batch_size=3, lr=0.1), 0, log=quiet)
-    assert [len(batch) for batch in data.images.asked] == [3, 3, 1, 3, 3, 1]
-    epochs = data.images.asked[:3], data.images.asked[3:]
+    assert [len(batch) for batch in data.images.asked] == [3, 4, 3, 4]
+    epochs = data.images.asked[:2], data.images.asked[2:]
     first, second = ([position for batch in epoch for position in batch] for epoch in epochs)
     assert sorted(first) == sorted(second) == chosen.tolist()
     assert first != second
@@ -487,8 +488,6 @@ def test_a_row_carries_the_identity_and_the_clocks_of_its_cell(tiny_run):
 
 
 def test_unlearning_again_gives_the_same_model_and_logits(tiny_run, monkeypatch, tmp_path):
-    from unlearning.stages import unlearn
-
     monkeypatch.setenv("UNLEARNING_DEVICE", "cpu")
     argv = tiny_run.commands["unlearn", "duck", "class-1"]
     unlearn.main(elsewhere(argv, tmp_path))
@@ -498,16 +497,59 @@ def test_unlearning_again_gives_the_same_model_and_logits(tiny_run, monkeypatch,
             assert handle.read() == (tmp_path / option).read_bytes()
 
 
-def test_a_run_that_diverges_is_recorded_and_has_no_metrics(tiny_run, monkeypatch, tmp_path):
-    from unlearning.stages import unlearn
+def with_settings(argv, **changes):
+    """The same command with other settings."""
+    argv = list(argv)
+    at = argv.index("--settings") + 1
+    argv[at] = json.dumps(json.loads(argv[at]) | changes)
+    return argv
 
+
+def test_unlearning_has_a_seed_of_its_own_for_each_name_and_number(tiny_run, monkeypatch, tmp_path):
+    monkeypatch.setenv("UNLEARNING_DEVICE", "cpu")
+    command = elsewhere(tiny_run.commands["unlearn", "random_labels", "class-1"], tmp_path)
+    found = []
+    for changes in ({}, {"method": "random_labels-2"}, {"unlearn_seed": 1}, {"train_seed": 1}):
+        unlearn.main(with_settings(command, **changes))
+        found.append((tmp_path / "model").read_bytes())
+    assert len(set(found)) == 4
+
+
+def test_the_stop_rule_compares_with_the_originals_accuracy_on_each_half(tiny_run):
+    table = {(row["split"], row["method"]): row for row in rows(tiny_run)}
+    for cell in tiny_run.cells:
+        record = read_json(tiny_run.outputs(cell)["record"])
+        if cell.method != "oracle":  # a reference: nothing stops early
+            original = table[cell.split, "original"]
+            halves = ("test", "validation") if cell.scenario == "homogeneous_removal" else ()
+            expected = {half: float(original[f"{half}_accuracy"]) for half in halves}
+            assert record["stop_reference"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_with_validation_images_the_split_counts_in_what_is_left(tiny_run, tmp_path):
+    for key in ("class-1", "seed-0"):
+        argv = list(tiny_run.commands["split", key])
+        argv[argv.index("--out") + 1] = str(tmp_path / "split.json")
+        at = argv.index("--settings") + 1
+        argv[at] = argv[at].replace('"evaluation":"test"', '"evaluation":"validation"')
+        split_stage.main(argv)
+        split = read_json(tmp_path / "split.json")
+        dataset = load_dataset(tiny_run.data, "validation")
+        assert (len(dataset.train), len(dataset.test)) == (32, 8)
+        if key == "class-1":
+            ones = (dataset.train.labels == 1).nonzero().flatten()
+            assert split["forget"] == ones.tolist()
+        else:
+            assert max(split["forget"]) < 32
+            assert sorted(split["test"] + split["validation"]) == list(range(8))
+
+
+def test_a_run_that_diverges_is_recorded_and_has_no_metrics(tiny_run, monkeypatch, tmp_path):
     monkeypatch.setenv("UNLEARNING_DEVICE", "cpu")
     argv = elsewhere(tiny_run.commands["unlearn", "negative_gradient", "seed-0"], tmp_path)
-    at = argv.index("--settings") + 1
-    settings = json.loads(argv[at])
-    settings["hyperparameters"] |= {"lr": 1e30, "batch_size": 2}
-    argv[at] = json.dumps(settings)
-    unlearn.main(argv)
+    hyperparameters = json.loads(argv[argv.index("--settings") + 1])["hyperparameters"]
+    wild = hyperparameters | {"lr": 1e30, "batch_size": 2}
+    unlearn.main(with_settings(argv, hyperparameters=wild))
     record = read_json(tmp_path / "record")
     assert record["status"] == "diverged" and "updates" in record["reason"]
     argv = list(tiny_run.commands["score", "negative_gradient", "seed-0"])
@@ -518,8 +560,6 @@ def test_a_run_that_diverges_is_recorded_and_has_no_metrics(tiny_run, monkeypatc
 
 
 def test_a_cell_that_was_not_run_is_a_row_that_says_so(tiny_run, tmp_path):
-    from unlearning.stages import collect
-
     config = str(tiny_run.root / "config.json")
     collect.main(["--config", config, "--root", str(tmp_path), "--out", str(tmp_path / "runs.csv")])
     with open(tmp_path / "runs.csv", newline="", encoding="utf-8") as handle:
@@ -529,11 +569,11 @@ def test_a_cell_that_was_not_run_is_a_row_that_says_so(tiny_run, tmp_path):
 
 
 def test_cells_of_different_code_do_not_share_a_table():
-    from unlearning.stages.collect import refuse_mixed_code
-
     identity = {"arch": "small_cnn", "experiment": "e", "split": "class-1", "train_seed": 0}
     cells = [
-        identity | {"base_method": method, "status": status, "code_sha256": code}
+        identity
+        | {"base_method": method, "status": status, "code_sha256": code}
+        | {"start_code_sha256": "s" * 64, "score_code_sha256": "t" * 64}
         for method, status, code in [
             ("duck", "ok", "a" * 64),
             ("fine_tuning", "ok", "b" * 64),
@@ -541,6 +581,9 @@ def test_cells_of_different_code_do_not_share_a_table():
             ("duck", "ok", "c" * 64),
         ]
     ]
-    refuse_mixed_code(cells[:3])
+    collect.refuse_mixed_code(cells[:3])
     with pytest.raises(ValueError, match=r"duck.*a{12}.*c{12}.*mixed_code"):
-        refuse_mixed_code(cells)
+        collect.refuse_mixed_code(cells)
+    for part in ("start_code_sha256", "score_code_sha256"):
+        with pytest.raises(ValueError, match=rf"duck.*different {part[:-7]}.*s{{12}}|t{{12}}"):
+            collect.refuse_mixed_code([cells[0], cells[0] | {part: "u" * 64}])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from unlearning.methods import REFERENCES
-from unlearning.models import FAMILIES
-from unlearning.recipe import Recipe, Strict
+from unlearning.models import FAMILIES, PRETRAINED
+from unlearning.recipe import VALIDATION_SHARE, Recipe, Strict
 
 if TYPE_CHECKING:
     from unlearning.data.catalogue import DatasetInfo
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=-]*$", max_length=80)]
-Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)]
 
 
 class ConfigError(ValueError):
@@ -159,6 +159,11 @@ class Experiment(Strict):
         if info.context:
             self._check_classes(info.context["datasets"][self.dataset].classes)
             self._check_count(info.context["datasets"][self.dataset].train)
+        if self.pretrained and self.arch not in PRETRAINED:
+            raise ValueError(
+                f"pretrained: {self.arch} has no pretrained weights; set it to false, or use "
+                f"one of {', '.join(PRETRAINED)}"
+            )
         return self
 
     def _check_classes(self, classes: int) -> None:
@@ -186,11 +191,20 @@ class Experiment(Strict):
                 "scenarios.homogeneous_removal.indices: the release has indices for "
                 f"{', '.join(RELEASE_INDICES)} alone, not for {self.dataset}; use own"
             )
-        if removal.count is not None and removal.count >= train:
+        if removal.indices == "release" and self.evaluation == "validation":
             raise ValueError(
-                f"scenarios.homogeneous_removal.count: {removal.count} of the {train} training "
-                f"images of {self.dataset} leaves none to retain"
+                "scenarios.homogeneous_removal.indices: the release's indices count through the "
+                "whole training part; use own, or evaluation: test"
             )
+        if removal.indices == "own":
+            if self.evaluation == "validation":
+                train -= int(VALIDATION_SHARE * train)
+            size = removal.count or round(removal.fraction * train)
+            if not 0 < size < train:
+                raise ValueError(
+                    f"scenarios.homogeneous_removal: {size} of the {train} training images of "
+                    f"{self.dataset} would be forgotten; both parts need at least one"
+                )
 
     @property
     def label(self) -> str:
@@ -217,6 +231,13 @@ class RunConfig(Strict):
     sources: dict[str, str] = Field(default_factory=dict)
     partial: bool = False
     mixed_code: bool = False
+
+    @field_validator("sources")
+    @classmethod
+    def _known_sources(cls, sources: dict, info: ValidationInfo) -> dict:
+        for name in sources if info.context else ():
+            _known(name, info.context["datasets"], "data set")
+        return sources
 
     @model_validator(mode="after")
     def _distinct_folders(self) -> RunConfig:
@@ -254,11 +275,13 @@ def parse(
 
 
 def _describe(error: Mapping[str, Any], file: str | Path) -> str:
-    # pydantic adds the branch of a union it tried (`str`, `list[int]`, `Variant`) to the
-    # path; the key that a person reads in the file has none of these
-    path = [p for p in error["loc"] if isinstance(p, int) or (p.isidentifier() and p.islower())]
-    key = ".".join(str(p) for p in path if p not in ("int", "str")) or "(top level)"
-    if error["type"] == "extra_forbidden":
+    path = [p for p in error["loc"] if isinstance(p, int) or p in _KEYS]
+    unknown = error["type"] == "extra_forbidden"
+    if unknown:
+        path = [p for p in error["loc"][:-1] if isinstance(p, int) or p in _KEYS]
+        path.append(error["loc"][-1])
+    key = ".".join(str(p) if str(p).isprintable() else repr(p) for p in path) or "(top level)"
+    if unknown:
         return f"{file}: {key}: unknown key; {_allowed(path)}"
     if error["type"] == "missing":
         return f"{file}: {key}: this key is needed and missing"
@@ -276,6 +299,9 @@ _BLOCKS = {
     "methods": Variant,
     "experiments": Experiment,
 }
+# The keys that a person reads in a file: pydantic's paths also name the branch of a union that
+# it tried (`str`, `list[int]`, `Variant`).
+_KEYS = {name for block in (RunConfig, *_BLOCKS.values()) for name in block.model_fields}
 
 
 def _allowed(path: list) -> str:

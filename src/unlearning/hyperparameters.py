@@ -9,7 +9,7 @@ found before anything runs and without importing the method.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,12 @@ def resolve(
     cell: Mapping[str, str],
     extra: Mapping[str, Any],
     folder: str | Path = "configs/methods",
+    where: str = "",
 ) -> dict[str, Any]:
     """The settings of `method` in a cell with the given dataset, arch and scenario.
 
-    extra: settings of a config's variant; they win over the file.
+    extra: settings of a config's variant; they win over the file. where: how an error
+    names them.
     Raises ConfigError naming file and key for an unknown key or a wrong type.
     """
     file = Path(folder) / f"{method}.yaml"
@@ -42,7 +44,7 @@ def resolve(
     for block in blocks.get("overrides", []):
         if all(cell[key] in _listed(value) for key, value in block["when"].items()):
             settings |= block["settings"]
-    _check(extra, settings, f"settings of a variant of {method}")
+    _check(extra, settings, where or f"settings of a variant of {method}")
     return settings | extra
 
 
@@ -52,16 +54,39 @@ def load(file: str | Path) -> dict[str, Any]:
         blocks = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not valid YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid YAML in UTF-8: {error}") from None
     _check_keys(blocks, {"defaults"}, {"overrides"}, str(file))
     _check_keys(blocks["defaults"], {"settings", "source"}, set(), f"{file}: defaults")
-    for number, block in enumerate(blocks.get("overrides") or []):
+    defaults = blocks["defaults"]["settings"]
+    if not isinstance(defaults, dict):
+        raise ConfigError(f"{file}: defaults.settings: should be a mapping, got {defaults!r}")
+    overrides = blocks.get("overrides") or []
+    if not isinstance(overrides, list):
+        raise ConfigError(f"{file}: overrides: should be a list, got {overrides!r}")
+    for number, block in enumerate(overrides):
         where = f"{file}: overrides.{number}"
         _check_keys(block, {"when", "settings", "source"}, set(), where)
         _check_keys(block["when"], set(), set(CONDITIONS), f"{where}.when")
-        _check(block["settings"], blocks["defaults"]["settings"], f"{where}.settings")
-    return {**blocks, "overrides": blocks.get("overrides") or []}
+        _check(block["settings"], defaults, f"{where}.settings")
+    return {**blocks, "overrides": overrides}
+
+
+def check_conditions(folder: str | Path, known: Mapping[str, Iterable[str]]) -> None:
+    """Raise ConfigError for a `when` that can never be true: a name that is not known.
+
+    known: the data sets, architectures and scenarios, under the keys of CONDITIONS.
+    """
+    for method in known_methods(folder):
+        file = Path(folder) / f"{method}.yaml"
+        for number, block in enumerate(load(file)["overrides"]):
+            for key, value in block["when"].items():
+                for name in _listed(value):
+                    if name not in known[key]:
+                        raise ConfigError(
+                            f"{file}: overrides.{number}.when.{key}: unknown {key} {name!r}; "
+                            f"known: {', '.join(known[key])}"
+                        )
 
 
 def _listed(value: str | list[str]) -> list[str]:
@@ -79,8 +104,10 @@ def _check_keys(block: Any, needed: set[str], optional: set[str], where: str) ->
         )
 
 
-def _check(given: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+def _check(given: Any, defaults: Mapping[str, Any], where: str) -> None:
     """Each key must exist in the defaults and have a value of the default's type."""
+    if not isinstance(given, dict):
+        raise ConfigError(f"{where}: should be a mapping, got {given!r}")
     for key, value in given.items():
         if key not in defaults:
             close = difflib.get_close_matches(key, defaults, 1)
@@ -96,7 +123,7 @@ def _check(given: Mapping[str, Any], defaults: Mapping[str, Any], where: str) ->
 
 
 def _same_type(value: Any, default: Any) -> bool:
-    if value is None or default is None:
+    if default is None:
         return True
     if isinstance(default, float):
         return isinstance(value, (int, float)) and not isinstance(value, bool)

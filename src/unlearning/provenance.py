@@ -55,18 +55,6 @@ def script_hash(*paths: str | Path) -> str:
     return digest.hexdigest()
 
 
-def stage_modules(verb: str, arch: str | None = None, method: str | None = None) -> list[str]:
-    """The entry modules of one verb: its stage, the model family and the method it loads."""
-    from unlearning.models import FAMILIES
-
-    modules = [f"unlearning.stages.{verb}"]
-    if arch:
-        modules.append(f"unlearning.models.{FAMILIES[arch]}")
-    if method:
-        modules.append(f"unlearning.methods.{method}")
-    return modules
-
-
 def _dotted(path: Path) -> str:
     """The name of a module of this package, from its file."""
     return ".".join((PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+VALIDATION_SHARE = 0.2
+"""The share of the training images that `evaluation: validation` holds out."""
 
 
 class Strict(BaseModel):
@@ -31,6 +34,12 @@ class Recipe(Strict):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     flip: bool = False
     crop: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Recipe:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
 
 def lr_factor(schedule: str, progress: float) -> float:

@@ -41,7 +41,7 @@ def train(
     state is written after each epoch and is the caller's to delete. Seconds cover the
     epochs alone, with the device synchronised, over all the sessions of a resumed run.
 
-    Raises Diverged when an epoch's mean loss is not finite.
+    Raises Diverged when an epoch's mean loss or a weight is not finite.
     """
     optimizer = torch.optim.SGD(
         model.parameters(),
@@ -65,6 +65,7 @@ def train(
             log(f"epoch {epoch + 1}/{recipe.epochs}  loss {loss:.4f}  {seconds:.1f} s")
         if state_path is not None:
             _save_state(model, optimizer, epoch + 1, seconds, state_path)
+    check_finite(model)
     return seconds
 
 
@@ -73,9 +74,9 @@ def _epoch(model, data, indices, recipe, optimizer, loss_of, epoch, seed) -> flo
     generator = torch.Generator().manual_seed(seed_for(seed, epoch))
     torch.manual_seed(seed_for(seed, epoch, "dropout"))
     model.train()
-    steps = math.ceil(len(indices) / recipe.batch_size)
-    total = torch.zeros((), device=data.images.device)
-    for step, positions in enumerate(index_batches(len(indices), recipe.batch_size, generator)):
+    batches = index_batches(len(indices), recipe.batch_size, generator)
+    steps, total = len(batches), torch.zeros((), device=data.images.device)
+    for step, positions in enumerate(batches):
         chosen = indices[positions]
         images = augment(data.images[chosen], recipe.flip, recipe.crop, generator)
         labels = data.labels[chosen]
@@ -88,6 +89,13 @@ def _epoch(model, data, indices, recipe, optimizer, loss_of, epoch, seed) -> flo
         optimizer.step()
         total += loss.detach() * len(chosen)
     return float(total) / len(indices)
+
+
+def check_finite(model: Classifier) -> None:
+    """Raise Diverged if a weight or a statistic of the model is not finite."""
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise Diverged(f"{name} is not finite")
 
 
 def predict(model: Classifier, data: Images, indices: torch.Tensor | None = None) -> torch.Tensor:

@@ -7,7 +7,9 @@ from unlearning import config as unlearning_config
 from unlearning import grid, hyperparameters
 from unlearning.data.catalogue import catalogue
 from unlearning.files import canonical_json
-from unlearning.provenance import code_hash, script_hash, stage_modules
+from unlearning.models import FAMILIES
+from unlearning.entry import stage_modules
+from unlearning.provenance import code_hash, script_hash
 
 METHOD_FILES = "configs/methods"
 FIGURE_NAMES = ["aus_vs_time", "accuracies"]
@@ -19,24 +21,29 @@ def checked_config():
     file = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
     try:
         methods = hyperparameters.known_methods(METHOD_FILES)
-        found = unlearning_config.parse(config, file, catalogue(), methods)
+        names = {"dataset": DATASETS, "arch": FAMILIES, "scenario": SCENARIO_NAMES}
+        hyperparameters.check_conditions(METHOD_FILES, names)
+        found = unlearning_config.parse(config, file, DATASETS, methods)
         for experiment in found.experiments:
             for variant in experiment.variants:
+                where = f"{file}: {experiment.label}: methods: {variant.name}: settings"
                 for scenario in SCENARIO_NAMES:
-                    resolved(experiment, variant, scenario)
+                    resolved(experiment, variant, scenario, where)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
     return found
 
 
-def resolved(experiment, variant, scenario):
+def resolved(experiment, variant, scenario, where=""):
     """The hyper-parameters of a method in one experiment and scenario."""
     cell = {
         "dataset": experiment.dataset,
         "arch": experiment.arch,
         "scenario": scenario,
     }
-    return hyperparameters.resolve(variant.method, cell, variant.settings, METHOD_FILES)
+    return hyperparameters.resolve(
+        variant.method, cell, variant.settings, METHOD_FILES, where
+    )
 
 
 @functools.cache
@@ -64,7 +71,9 @@ def original(file):
 
 def oracle(file):
     """A file of an oracle."""
-    return results(f"{{experiment}}/oracles/{{scenario}}/{{split}}/train-{{train_seed}}/{file}")
+    return results(
+        f"{{experiment}}/oracles/{{scenario}}/{{split}}/train-{{train_seed}}/{file}"
+    )
 
 
 def cell(file):

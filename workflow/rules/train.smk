@@ -41,7 +41,9 @@ use rule train_original as train_oracle with:
     log:
         results("logs/oracle/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
     benchmark:
-        results("logs/oracle/{experiment}/{scenario}/{split}/train-{train_seed}.benchmark.tsv")
+        results(
+            "logs/oracle/{experiment}/{scenario}/{split}/train-{train_seed}.benchmark.tsv"
+        )
     params:
         split=lambda w, input: f"--split {input.split}",
         settings=oracle_settings,

@@ -12,9 +12,13 @@ rule unlearn:
         outputs=cell("outputs.safetensors"),
         record=cell("record.json"),
     log:
-        results("logs/unlearn/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.log"),
+        results(
+            "logs/unlearn/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.log"
+        ),
     benchmark:
-        results("logs/unlearn/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.benchmark.tsv")
+        results(
+            "logs/unlearn/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.benchmark.tsv"
+        )
     conda:
         "../../environment.yml"
     threads: resource_of("threads")
@@ -45,7 +49,9 @@ rule score:
     output:
         cell("metrics.json"),
     log:
-        results("logs/score/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.log"),
+        results(
+            "logs/score/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.log"
+        ),
     conda:
         "../../environment.yml"
     params:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from unlearning.files import load_tensors, read_json
+from unlearning.recipe import VALIDATION_SHARE
 from unlearning.seeds import seed_for
-
-VALIDATION_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -85,10 +83,15 @@ def _validation_mask(labels: torch.Tensor, name: str) -> torch.Tensor:
 
 def index_batches(
     count: int, batch_size: int, generator: torch.Generator | None = None
-) -> Iterator[torch.Tensor]:
-    """Positions 0..count-1 in chunks of at most `batch_size`; shuffled if a generator is given."""
+) -> list[torch.Tensor]:
+    """Positions 0..count-1 in chunks of `batch_size`, the last one shorter; shuffled if a
+    generator is given. A last chunk of one joins the one before: BatchNorm cannot train on it.
+    """
     order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-    return iter(order.split(batch_size))
+    chunks = list(order.split(batch_size))
+    if len(chunks) > 1 and len(chunks[-1]) == 1 < batch_size:
+        chunks[-2:] = [torch.cat(chunks[-2:])]
+    return chunks
 
 
 def augment(

@@ -33,7 +33,7 @@ def make_split(
         forget = _random_forget(settings, dataset, len(train_labels))
         halves = _test_halves(dataset, settings["seed"], test_count)
         classes = []
-    if not 0 < len(forget) < len(train_labels):
+    if not 0 < len(forget) < len(train_labels) or forget.max() >= len(train_labels):
         raise ValueError(
             f"{settings}: {len(forget)} of {len(train_labels)} training images would be "
             "forgotten; both parts need at least one"

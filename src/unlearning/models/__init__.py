@@ -13,6 +13,7 @@ FAMILIES = {
     "resnet18": "resnet",
     "resnet18_3x3": "resnet",
 }
+PRETRAINED = ("resnet18", "resnet18_3x3")
 
 
 def build(

@@ -48,18 +48,22 @@ def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def refuse_mixed_code(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Raise ValueError if two cells of one method and architecture ran different code."""
+    """Raise ValueError if two cells of one method and architecture ran different code.
+
+    Compared are the code that trained the model it started from, unlearned and scored.
+    """
     seen: dict[tuple, dict[str, str]] = {}
     for row in rows:
-        if row["status"] != "missing":
-            key = row["arch"], row["base_method"]
-            cell = f"{row['experiment']} {row['split']} train seed {row['train_seed']}"
-            seen.setdefault(key, {}).setdefault(row["code_sha256"], cell)
-    for (arch, method), versions in seen.items():
+        cell = f"{row['experiment']} {row['split']} train seed {row['train_seed']}"
+        for part in ("start_code_sha256", "code_sha256", "score_code_sha256"):
+            if row["status"] != "missing":
+                key = row["arch"], row["base_method"], part.removesuffix("_sha256")
+                seen.setdefault(key, {}).setdefault(row[part], cell)
+    for (arch, method, part), versions in seen.items():
         if len(versions) > 1:
             cells = "; ".join(f"{code[:12]} in {cell}" for code, cell in versions.items())
             raise ValueError(
-                f"{method} on {arch}: cells of different code would share a table ({cells}). "
+                f"{method} on {arch}: cells of different {part} would share a table ({cells}). "
                 "Delete the older cells, or set mixed_code: true in the config to allow it"
             )
 
@@ -71,15 +75,23 @@ def _row(cell: grid.Cell, config: RunConfig, root: Path) -> dict[str, Any]:
     if not (folder / "record.json").exists() or not (folder / "metrics.json").exists():
         return row | {"status": "missing", "reason": "not run"}
     record, scored = read_json(folder / "record.json"), read_json(folder / "metrics.json")
-    row |= {key: value for key, value in record.items() if key in COLUMNS}
-    return (
-        row
-        | scored["metrics"]
-        | {
-            "touches": " ".join(sorted(record["touches"], reverse=True)),
-            "commit": record["git"]["commit"],
-        }
-    )
+    _check_identity(record["settings"], row, folder)
+    row |= {key: value for key, value in record.items() if key in COLUMNS} | scored["metrics"]
+    row["touches"] = " ".join(sorted(record["touches"], reverse=True))
+    row["commit"] = record["git"]["commit"]
+    row["start_code_sha256"] = record["start_code_sha256"]
+    row["score_code_sha256"] = scored["code_sha256"]
+    return row
+
+
+def _check_identity(settings: Mapping[str, Any], row: Mapping[str, Any], folder: Path) -> None:
+    """Raise ValueError if a record lies in another cell's folder."""
+    for key in settings.keys() & row.keys():
+        if settings[key] != row[key]:
+            raise ValueError(
+                f"{folder}/record.json: its {key} is {settings[key]!r}, this cell's {row[key]!r}; "
+                "delete the folder and rerun"
+            )
 
 
 def _identity(cell: grid.Cell, experiment: Experiment) -> dict[str, Any]:

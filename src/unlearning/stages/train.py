@@ -14,10 +14,10 @@ import torch
 from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device
+from unlearning.entry import stage_modules
 from unlearning.files import canonical_json, read_json, save_tensors, sha256_text, write_json
 from unlearning.models import build
 from unlearning.models.base import Classifier
-from unlearning.provenance import stage_modules
 from unlearning.recipe import Recipe
 from unlearning.records import new_record, peak_memory_mb
 from unlearning.seeds import seed_for

@@ -15,14 +15,14 @@ from unlearning import methods
 from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device
+from unlearning.entry import stage_modules
 from unlearning.files import load_tensors, read_json, save_tensors, write_json
 from unlearning.methods.base import Problem
 from unlearning.models import build
 from unlearning.models.base import Classifier
-from unlearning.provenance import stage_modules
 from unlearning.records import new_record, peak_memory_mb
 from unlearning.seeds import seed_for
-from unlearning.training import Diverged, accuracy, predict
+from unlearning.training import Diverged, accuracy, check_finite, predict
 
 WARM_UP_BATCH = 128
 
@@ -60,15 +60,18 @@ def main(argv: list[str]) -> None:
     problem.stopwatch.start()
     try:
         model = method.unlearn(model, problem, hyperparameters)
+        problem.stopwatch.stop()
+        check_finite(model)
     except Diverged as error:
         status, reason = "diverged", str(error)
-    problem.stopwatch.stop()
     save_tensors(options.model, model.state_dict())
     official = time.perf_counter() - begun
 
     save_tensors(options.outputs, _outputs(model, dataset))
-    seconds = _seconds(settings["base_method"], problem, official, read_json(options.start_record))
+    start = read_json(options.start_record)
+    seconds = _seconds(settings["base_method"], problem, official, start)
     record |= seconds | {
+        "start_code_sha256": start["code_sha256"],
         "status": status,
         "reason": reason,
         "touches": sorted(method.TOUCHES),
