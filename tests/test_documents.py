@@ -32,7 +32,7 @@ def space(tmp_path_factory):
     return Workspace.create(tmp_path_factory.mktemp("documents"))
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", list(commands()))
 def test_every_printed_command_is_understood(line, space):
     """Make targets exist, Snakemake lines plan, verbs and scripts know their options."""
     words = line.split()
@@ -86,4 +86,5 @@ def test_no_result_is_typed_into_the_prose():
     """Outside the generated tables no number with two or more decimals stands in the README."""
     prose = re.sub(r"<!-- \w+:\w+ -->.*?<!-- end -->", "", README, flags=re.S)
     stray = re.findall(r"(?<![\w./-])\d+\.\d{2,}(?![\w.])", prose)
-    assert [number for number in stray if number not in ("2312.02052",)] == []
+    no_results = {"2312.02052": "arXiv", "3.11": "Python"}
+    assert [number for number in stray if number not in no_results] == []
