@@ -143,20 +143,34 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_caught(mistake, tmp_path):
-    file, old, new, tests = MISTAKES[mistake]
-    shutil.copytree(PROJECT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    path = tmp_path / "src/unlearning" / file
-    text = path.read_text()
-    assert old in text, f"{old!r} is no longer in {file}: mend this test"
-    path.write_text(text.replace(old, new))
+def run_against_a_copy(folder, tests, edit=None):
+    """Pytest's exit status and output for `tests` with a copy of the library, edited."""
+    shutil.copytree(PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    if edit:
+        file, old, new = edit
+        path = folder / "src/unlearning" / file
+        text = path.read_text()
+        assert old in text, f"{old!r} is no longer in {file}: mend this test"
+        path.write_text(text.replace(old, new))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{tests}"],
         cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
+        env={**os.environ, "PYTHONPATH": str(folder / "src")},
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 1, done.stdout[-2000:]
+    return done.returncode, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_caught(mistake, tmp_path):
+    file, old, new, tests = MISTAKES[mistake]
+    status, text = run_against_a_copy(tmp_path, tests, (file, old, new))
+    assert status == 1, text
+
+
+@pytest.mark.parametrize("tests", ["test_duck.py", "test_provenance.py"])
+def test_an_unchanged_copy_passes(tests, tmp_path):
+    status, text = run_against_a_copy(tmp_path, tests)
+    assert status == 0, text
