@@ -7,7 +7,10 @@ import csv
 import itertools
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -243,6 +246,27 @@ def test_every_image_is_used_in_every_epoch_the_last_incomplete_batch_too(
     first, second = ([position for batch in epoch for position in batch] for epoch in epochs)
     assert sorted(first) == sorted(second) == chosen.tolist()
     assert first != second
+
+
+def test_each_line_of_the_log_is_written_at_once():
+    """A job that is killed has lost no line: the process ends without flushing."""
+    code = (
+        "import os, torch\n"
+        "from unlearning.data.batches import Images\n"
+        "from unlearning.models import build\n"
+        "from unlearning.recipe import Recipe\n"
+        "from unlearning.training import train\n"
+        "images = torch.zeros(4, 1, 28, 28, dtype=torch.uint8)\n"
+        "data = Images(images, torch.arange(4), torch.zeros(1), torch.ones(1))\n"
+        "recipe = Recipe(epochs=2, batch_size=4, lr=0.1)\n"
+        "train(build('small_cnn', 4, 1), data, torch.arange(4), recipe, 0)\n"
+        "os._exit(0)\n"
+    )
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=buffered
+    )
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["1/2", "2/2"], done.stderr
 
 
 def test_the_schedule_advances_by_one_step_of_the_whole_training(

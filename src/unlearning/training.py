@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import time
@@ -20,9 +21,11 @@ from unlearning.seeds import seed_for
 
 EVALUATION_BATCH = 1000
 
+write_line = functools.partial(print, flush=True)
+
 
 class Diverged(ArithmeticError):
-    """A loss that is not finite: the run ends with a record that says so."""
+    """A loss or a weight that is not finite; a method's cell then ends with a record of it."""
 
 
 def train(
@@ -32,7 +35,7 @@ def train(
     recipe: Recipe,
     seed: int,
     state_path: Path | None = None,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] = write_line,
 ) -> float:
     """Train `model` in place on `data` at `indices` [N] and return the seconds spent.
 
@@ -40,6 +43,7 @@ def train(
     a run that resumes from `state_path` gives the weights of an uninterrupted one. The
     state is written after each epoch and is the caller's to delete. Seconds cover the
     epochs alone, with the device synchronised, over all the sessions of a resumed run.
+    Progress is a bar on a terminal; elsewhere each epoch is a line, written at once.
 
     Raises Diverged when an epoch's mean loss or a weight is not finite.
     """

@@ -7,13 +7,13 @@ from unlearning import config as unlearning_config
 from unlearning import grid, hyperparameters
 from unlearning.data.catalogue import catalogue
 from unlearning.files import canonical_json
+from unlearning.metrics.aus import SCENARIOS
 from unlearning.models import FAMILIES
 from unlearning.entry import stage_modules
 from unlearning.provenance import code_hash, script_hash
 
 METHOD_FILES = "configs/methods"
 FIGURE_NAMES = ["aus_vs_time", "accuracies"]
-SCENARIO_NAMES = ["class_removal", "homogeneous_removal"]
 
 
 def checked_config():
@@ -21,13 +21,13 @@ def checked_config():
     file = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
     try:
         methods = hyperparameters.known_methods(METHOD_FILES)
-        names = {"dataset": DATASETS, "arch": FAMILIES, "scenario": SCENARIO_NAMES}
+        names = {"dataset": DATASETS, "arch": FAMILIES, "scenario": SCENARIOS}
         hyperparameters.check_conditions(METHOD_FILES, names)
         found = unlearning_config.parse(config, file, DATASETS, methods)
         for experiment in found.experiments:
             for variant in experiment.variants:
                 where = f"{file}: {experiment.label}: methods: {variant.name}: settings"
-                for scenario in SCENARIO_NAMES:
+                for scenario in SCENARIOS:
                     resolved(experiment, variant, scenario, where)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
@@ -188,7 +188,7 @@ MODELS = sorted(
 )
 TABLES = expand(
     results("tables/{scenario}.{form}"),
-    scenario=SCENARIO_NAMES,
+    scenario=SCENARIOS,
     form=["csv", "md", "tex", "html"],
 )
 FIGURES = expand(
@@ -200,7 +200,7 @@ FIGURES = expand(
 
 wildcard_constraints:
     experiment="|".join(map(re.escape, EXPERIMENTS)),
-    scenario="|".join(SCENARIO_NAMES),
+    scenario="|".join(SCENARIOS),
     train_seed=r"\d+",
     unlearn_seed=r"\d+",
     dataset=r"[^/]+",
