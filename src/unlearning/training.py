@@ -16,6 +16,7 @@ from tqdm import tqdm
 from unlearning.data.batches import Images, augment, index_batches
 from unlearning.files import load_tensors, save_tensors
 from unlearning.models.base import Classifier
+from unlearning.optim import SGD
 from unlearning.recipe import Recipe, lr_factor
 from unlearning.seeds import seed_for
 
@@ -47,7 +48,7 @@ def train(
 
     Raises Diverged when an epoch's mean loss or a weight is not finite.
     """
-    optimizer = torch.optim.SGD(
+    optimizer = SGD(
         model.parameters(),
         lr=recipe.lr,
         momentum=recipe.momentum,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,12 +14,17 @@ from pydantic import Field
 
 from unlearning.data.batches import Images, index_batches
 from unlearning.models.base import Classifier
+from unlearning.optim import SGD
 from unlearning.recipe import Strict
 from unlearning.training import Diverged, accuracy
 
 
 class AccessError(PermissionError):
     """A method asked for data that its TOUCHES does not name."""
+
+
+class NotDefined(ValueError):
+    """The method's paper does not define it for this scenario."""
 
 
 class EarlyStop(Strict):
@@ -74,7 +80,8 @@ class Problem:
     """One forget set, as a method sees it.
 
     retain, forget: int64 positions in `train`. reference: the original's accuracy on the
-    two halves of the test set, for the stop rule of homogeneous removal.
+    two halves of the test set, for the stop rule of homogeneous removal. surrogate: images
+    of another data set, in the shape of `train`, for a method that stands on no retained data.
     """
 
     train: Images
@@ -86,6 +93,7 @@ class Problem:
     touches: frozenset[str]
     seed: int
     reference: dict[str, float] = field(default_factory=dict)
+    surrogate: Images | None = None
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
@@ -98,25 +106,44 @@ class Problem:
         """The classes that stay: all of them in homogeneous removal."""
         return [c for c in range(self.classes) if c not in self.forget_classes]
 
+    def require_class_removal(self, method: str) -> None:
+        """Raise NotDefined unless whole classes are to be forgotten."""
+        if self.scenario != "class_removal":
+            raise NotDefined(f"{method} is defined for class removal, not for {self.scenario}")
+
     def indices(self, part: str) -> torch.Tensor:
-        """Positions of `retain` or `forget`; AccessError if the method does not declare it."""
+        """Positions of `retain` or `forget` in `train`, or of `surrogate` in its own images.
+
+        Raises AccessError if the method does not declare the part.
+        """
         if part not in self.touches:
             allowed = " and ".join(sorted(self.touches)) or "no data"
             raise AccessError(f"this method declares that it touches {allowed}, not {part}")
+        if part == "surrogate":
+            return torch.arange(len(self.surrogate), device=self.surrogate.images.device)
         return {"retain": self.retain, "forget": self.forget}[part]
 
     def batches(
         self, part: str, batch_size: int
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """One shuffled pass over `retain` or `forget`, without augmentation, none dropped.
+        """One shuffled pass over a part of the data, without augmentation, none dropped.
 
         Yields normalised images [B, C, H, W], labels [B] and positions [B] in the part.
+        Labels of `surrogate` mean nothing.
         """
         indices = self.indices(part)
+        data = self.surrogate if part == "surrogate" else self.train
         for positions in index_batches(len(indices), batch_size, self.generator):
             positions = positions.to(indices.device)
-            images, labels = self.train.batch(indices[positions])
+            images, labels = data.batch(indices[positions])
             yield images, labels, positions
+
+    def endless(
+        self, part: str, batch_size: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Pass after pass of `batches`, to go beside a loop over another part."""
+        while True:
+            yield from self.batches(part, batch_size)
 
     def finished(self, model: Classifier, rule: EarlyStop) -> bool:
         """The stop test after an epoch; outside the unlearning time. Keeps the accuracy seen.
@@ -133,18 +160,27 @@ class Problem:
             return seen < rule.forget_target
         return seen < self.reference[rule.stop]
 
-    def step(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-        """One descent on `loss`, counted in `updates`; Diverged if the loss is not finite."""
+    def check(self, loss: torch.Tensor) -> None:
+        """Raise Diverged if the loss, a scalar, is not finite."""
         if not torch.isfinite(loss):
             raise Diverged(f"the loss is {loss.item()} after {self.updates} updates")
+
+    def step(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+        """One descent on `loss`, counted in `updates`; Diverged if the loss is not finite."""
+        self.check(loss)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         self.updates += 1
 
 
+def frozen_copy(model: Classifier) -> Classifier:
+    """A copy in evaluation mode whose weights take no gradient: a teacher."""
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
 class SgdSettings(EarlyStop):
-    """Settings of the baselines that are plain SGD on one part of the data."""
+    """Settings of the methods that are plain SGD on one part of the data."""
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
@@ -154,15 +190,18 @@ class SgdSettings(EarlyStop):
     milestones: list[int]
 
 
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""A scalar loss from normalised images [B, C, H, W], labels [B] and positions [B] in the part."""
+
+
 def descend(
-    model: Classifier,
-    problem: Problem,
-    settings: SgdSettings,
-    part: str,
-    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    model: Classifier, problem: Problem, settings: SgdSettings, part: str, loss_of: Loss
 ) -> Classifier:
-    """Epochs of SGD on `loss_of(logits, labels)` over one part; lr halves at each milestone."""
-    optimizer = torch.optim.SGD(
+    """Epochs of SGD on `loss_of` over one part, the model in training mode.
+
+    The learning rate halves at each milestone; the stop test comes after each epoch.
+    """
+    optimizer = SGD(
         model.parameters(),
         lr=settings.lr,
         momentum=settings.momentum,
@@ -171,8 +210,8 @@ def descend(
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.milestones, gamma=0.5)
     model.train()
     for _ in range(settings.epochs):
-        for images, labels, _ in problem.batches(part, settings.batch_size):
-            problem.step(optimizer, loss_of(model(images), labels))
+        for images, labels, positions in problem.batches(part, settings.batch_size):
+            problem.step(optimizer, loss_of(images, labels, positions))
         if problem.finished(model, settings):
             break
         schedule.step()

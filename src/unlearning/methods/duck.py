@@ -26,6 +26,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
 from unlearning.methods.base import EarlyStop, Problem
 from unlearning.models.base import Classifier
+from unlearning.optim import Adam
 from unlearning.training import embed
 
 TOUCHES = frozenset({"retain", "forget"})
@@ -95,9 +96,7 @@ def loss(
 def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifier:
     """Run DUCK on `model` in place until the stop test passes or the epochs are used up."""
     targets = _targets(model, problem)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
-    )
+    optimizer = Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.milestones, gamma=0.5)
     model.train()
     for _ in range(settings.epochs):

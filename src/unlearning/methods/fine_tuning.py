@@ -8,6 +8,7 @@ As in the DUCK release there is no early stop (its target is 0): all epochs run.
 
 from __future__ import annotations
 
+import torch
 from torch.nn.functional import cross_entropy
 
 from unlearning.methods.base import Problem, SgdSettings, descend
@@ -22,4 +23,8 @@ class Settings(SgdSettings):
 
 def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifier:
     """Descend on the cross-entropy of the retained data."""
-    return descend(model, problem, settings, "retain", cross_entropy)
+
+    def loss(images: torch.Tensor, labels: torch.Tensor, _) -> torch.Tensor:
+        return cross_entropy(model(images), labels)
+
+    return descend(model, problem, settings, "retain", loss)

@@ -22,11 +22,10 @@ class Settings(SgdSettings):
     """See `SgdSettings`."""
 
 
-def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The negative cross-entropy of logits [B, K] and labels [B]."""
-    return -cross_entropy(logits, labels)
-
-
 def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifier:
     """Climb the cross-entropy of the data to forget."""
+
+    def loss(images: torch.Tensor, labels: torch.Tensor, _) -> torch.Tensor:
+        return -cross_entropy(model(images), labels)
+
     return descend(model, problem, settings, "forget", loss)

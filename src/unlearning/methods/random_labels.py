@@ -31,7 +31,8 @@ def draw(labels: torch.Tensor, allowed: list[int], generator: torch.Generator) -
 def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifier:
     """Descend on the cross-entropy of the data to forget with random labels."""
 
-    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(logits, draw(labels, problem.retained_classes, problem.generator))
+    def loss(images: torch.Tensor, labels: torch.Tensor, _) -> torch.Tensor:
+        drawn = draw(labels, problem.retained_classes, problem.generator)
+        return cross_entropy(model(images), drawn)
 
     return descend(model, problem, settings, "forget", loss)

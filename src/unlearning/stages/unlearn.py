@@ -20,6 +20,7 @@ from unlearning.files import load_tensors, read_json, save_tensors, write_json
 from unlearning.methods.base import Problem
 from unlearning.models import build
 from unlearning.models.base import Classifier
+from unlearning.optim import SGD
 from unlearning.records import new_record, peak_memory_mb
 from unlearning.seeds import seed_for
 from unlearning.training import Diverged, accuracy, check_finite, predict
@@ -130,7 +131,7 @@ def _warm_up(model: Classifier, dataset: Dataset) -> None:
     noise = torch.zeros(WARM_UP_BATCH, *images.shape[1:], dtype=torch.uint8, device=images.device)
     loss = twin(dataset.train.normalise(noise)).square().mean()
     loss.backward()
-    torch.optim.SGD(twin.parameters(), lr=0.0).step()
+    SGD(twin.parameters(), lr=0.0).step()
 
 
 def _outputs(model: Classifier, dataset: Dataset) -> dict[str, torch.Tensor]:
