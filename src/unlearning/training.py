@@ -88,7 +88,7 @@ def _epoch(model, data, indices, recipe, optimizer, loss_of, epoch, seed) -> flo
         progress = (epoch * steps + step) / (recipe.epochs * steps)
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * lr_factor(recipe.schedule, progress)
-        loss = loss_of(model(data.normalise(images)), labels)
+        loss = model.training_loss(data.normalise(images), labels, loss_of, epoch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

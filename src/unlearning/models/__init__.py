@@ -14,6 +14,16 @@ FAMILIES = {
     "resnet18_3x3": "resnet",
 }
 PRETRAINED = ("resnet18", "resnet18_3x3")
+ERM = "_erm"
+"""Ending of an architecture with an entanglement-reduced mask (see `erm`)."""
+
+
+def modules(arch: str) -> list[str]:
+    """The modules of this package that build `arch`; ValueError for an unknown one."""
+    plain = arch.removesuffix(ERM)
+    if plain not in FAMILIES:
+        raise ValueError(f"unknown architecture {arch!r}; known: {', '.join(FAMILIES)}")
+    return [FAMILIES[plain]] + (["erm"] if arch.endswith(ERM) else [])
 
 
 def build(
@@ -30,7 +40,7 @@ def build(
     ImageNet weights; a family that has none raises ValueError. `options` go to the
     family, e.g. `width`.
     """
-    if arch not in FAMILIES:
-        raise ValueError(f"unknown architecture {arch!r}; known: {', '.join(FAMILIES)}")
-    family = importlib.import_module(f"unlearning.models.{FAMILIES[arch]}")
-    return family.build(arch, classes, channels, pretrained, head_dropout, **options)
+    found = [importlib.import_module(f"unlearning.models.{name}") for name in modules(arch)]
+    plain = arch.removesuffix(ERM)
+    model = found[0].build(plain, classes, channels, pretrained, head_dropout, **options)
+    return found[1].masked(model) if arch.endswith(ERM) else model

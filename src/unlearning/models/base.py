@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -10,11 +12,19 @@ class Classifier(nn.Module):
     """A network split as in the paper: logits = Γ(Ψ(x)), Ψ = `embed`, Γ = `head`.
 
     A family sets `self.backbone` (images to embeddings [B, D]) and `self.head`.
-    `dropout` acts on the embedding before the head, in training mode only.
+    `dropout` acts on the embedding before the head, in training mode only. Each of the
+    last feature map's channels gives `per_channel` neighbouring dimensions of the embedding.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Linear, head_dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Linear,
+        head_dropout: float = 0.0,
+        per_channel: int = 1,
+    ) -> None:
         super().__init__()
+        self.per_channel = per_channel
         self.backbone = backbone
         self.dropout = nn.Dropout(head_dropout)
         self.head = head
@@ -26,3 +36,13 @@ class Classifier(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, C, H, W] to logits [B, K]."""
         return self.head(self.dropout(self.embed(images)))
+
+    def training_loss(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        epoch: int,
+    ) -> torch.Tensor:
+        """What original and oracle training minimise in one step of `epoch`, counted from 0."""
+        return loss_of(self(images), labels)

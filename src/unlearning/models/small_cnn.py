@@ -37,4 +37,4 @@ def build(
         nn.AdaptiveAvgPool2d(3),
         nn.Flatten(),
     )
-    return Classifier(backbone, nn.Linear(36 * width, classes), head_dropout)
+    return Classifier(backbone, nn.Linear(36 * width, classes), head_dropout, per_channel=9)
