@@ -110,6 +110,17 @@ class Resources(Strict):
     threads: int = Field(1, gt=0)
 
 
+class Tuning(Strict):
+    """The search that `snakemake tune` makes for an experiment: its forget sets and seeds.
+
+    budget: candidates a method, the same for all; they stand in configs/methods/ (`search`).
+    """
+
+    train_seeds: Seeds
+    scenarios: Scenarios
+    budget: int = Field(gt=0)
+
+
 class Experiment(Strict):
     """One data set and architecture: its originals, oracles, scenarios and methods."""
 
@@ -125,6 +136,7 @@ class Experiment(Strict):
     train_seeds: Seeds
     unlearn_seeds: Seeds = Field(default_factory=lambda: [0])
     resources: Resources = Resources()
+    tuning: Tuning | None = None
 
     @field_validator("train_seeds", "unlearn_seeds")
     @classmethod
@@ -245,6 +257,27 @@ class RunConfig(Strict):
         return self
 
 
+def tuning_experiment(experiment: Experiment, candidates: Mapping[str, list[dict]]) -> Experiment:
+    """The search for one experiment: each candidate a variant, scored on held-out images.
+
+    candidates: settings to try, by method; a method without any runs once, as it is.
+    """
+    variants = []
+    for method, found in candidates.items():
+        named = [(f"{method}-{number}", one) for number, one in enumerate(found, start=1)]
+        for name, settings in named or [(method, {})]:
+            variants.append(Variant(name=name, method=method, settings=settings))
+    changes = {
+        "name": f"{experiment.label}-tuning",
+        "evaluation": "validation",
+        "methods": variants,
+        "train_seeds": experiment.tuning.train_seeds,
+        "scenarios": experiment.tuning.scenarios,
+        "tuning": None,
+    }
+    return experiment.model_copy(update=changes)
+
+
 def _known(name: str, known, what: str) -> str:
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
@@ -296,6 +329,7 @@ _BLOCKS = {
     "homogeneous_removal": HomogeneousRemoval,
     "scenarios": Scenarios,
     "resources": Resources,
+    "tuning": Tuning,
     "methods": Variant,
     "experiments": Experiment,
 }

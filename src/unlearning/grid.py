@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearning.config import ClassRemoval, Experiment, HomogeneousRemoval, RunConfig
-from unlearning.methods import REFERENCES
+from unlearning.methods import ORIGINALS, REFERENCES
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,24 @@ class Cell:
     unlearn_seed: int
 
     @property
+    def group(self) -> str:
+        """The part of a path that names forget set and training seed."""
+        return f"{self.scenario}/{self.split}/train-{self.train_seed}"
+
+    @property
+    def name(self) -> str:
+        """The part of a path that names the cell within its group."""
+        return f"{self.method}/unlearn-{self.unlearn_seed}"
+
+    @property
     def folder(self) -> str:
         """Where the cell's files lie, below the run's folder."""
-        return (
-            f"{self.experiment}/runs/{self.scenario}/{self.split}/train-{self.train_seed}/"
-            f"{self.method}/unlearn-{self.unlearn_seed}"
-        )
+        return f"{self.experiment}/runs/{self.group}/{self.name}"
+
+    @property
+    def scores(self) -> str:
+        """The file with the metrics of the cell's group, below the run's folder."""
+        return f"{self.experiment}/scores/{self.group}.json"
 
 
 def class_key(classes: list[int]) -> str:
@@ -88,10 +100,14 @@ def _homogeneous_splits(removal: HomogeneousRemoval | None, evaluation: str) -> 
 
 
 def cells(config: RunConfig) -> list[Cell]:
-    """Every cell of a run. The references have one unlearning seed: nothing random in them."""
+    """Every cell of a run."""
+    return [cell for experiment in config.experiments for cell in cells_of(experiment)]
+
+
+def cells_of(experiment: Experiment) -> list[Cell]:
+    """Its cells. The references have one unlearning seed: nothing random in them."""
     return [
         Cell(experiment.label, split.scenario, split.key, train_seed, variant.name, unlearn_seed)
-        for experiment in config.experiments
         for split in splits(experiment)
         for variant in experiment.variants
         for train_seed in experiment.train_seeds
@@ -102,4 +118,4 @@ def cells(config: RunConfig) -> list[Cell]:
 def unlearn_seeds(experiment: Experiment, method: str) -> list[int]:
     """The seeds of one method: all of the config's, or the first alone for a reference."""
     seeds = experiment.unlearn_seeds
-    return seeds[:1] if method in REFERENCES else seeds
+    return seeds[:1] if method in (*REFERENCES, *ORIGINALS) else seeds

@@ -1,14 +1,22 @@
 """Hyper-parameters of the methods: configs/methods/NAME.yaml, resolved for one cell.
 
-A file holds `defaults` (every setting, with its `source`) and `overrides`, each with
-`when` (any of dataset, arch, scenario), `source` and `settings`. Later ones win. The
-defaults fix which settings exist and their types, so a mistyped key or value is
+A file holds `defaults` (every setting, with its `source`) and may hold
+    overrides   blocks of `when` (any of dataset, arch, scenario), `source` and `settings`;
+                later ones win;
+    tuned       more of them, which win over all: written by `adopt_tuning.py` from a search;
+    search      blocks of `when`, `settings` and `grid`: what `snakemake tune` tries;
+    scenarios   where the method's paper defines it, if not everywhere;
+    original    the reference whose model it starts from and is compared with, if not `original`;
+    inherits    a method whose defaults and overrides come before these.
+The defaults fix which settings exist and their types, so a mistyped key or value is
 found before anything runs and without importing the method.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
+import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +26,7 @@ import yaml
 from unlearning.config import ConfigError
 
 CONDITIONS = ("dataset", "arch", "scenario")
+FOLDER = "configs/methods"
 
 
 def known_methods(folder: str | Path) -> list[str]:
@@ -29,7 +38,7 @@ def resolve(
     method: str,
     cell: Mapping[str, str],
     extra: Mapping[str, Any],
-    folder: str | Path = "configs/methods",
+    folder: str | Path = FOLDER,
     where: str = "",
 ) -> dict[str, Any]:
     """The settings of `method` in a cell with the given dataset, arch and scenario.
@@ -41,35 +50,99 @@ def resolve(
     file = Path(folder) / f"{method}.yaml"
     blocks = load(file)
     settings = dict(blocks["defaults"]["settings"])
-    for block in blocks.get("overrides", []):
+    for block in blocks["overrides"]:
         if all(cell[key] in _listed(value) for key, value in block["when"].items()):
             settings |= block["settings"]
     _check(extra, settings, where or f"settings of a variant of {method}")
     return settings | extra
 
 
+def defined(method: str, scenario: str, folder: str | Path = FOLDER) -> bool:
+    """Whether the method's paper defines it for the scenario."""
+    scenarios = load(Path(folder) / f"{method}.yaml")["scenarios"]
+    return scenarios is None or scenario in scenarios
+
+
+def original_of(method: str, folder: str | Path = FOLDER) -> str:
+    """The reference whose model the method starts from and is compared with."""
+    return load(Path(folder) / f"{method}.yaml")["original"]
+
+
+def candidates(
+    method: str, cell: Mapping[str, str], folder: str | Path = FOLDER
+) -> list[dict[str, Any]]:
+    """The settings that a search tries on a dataset and arch: the grid's product, in order.
+
+    Empty for a method that declares no search there.
+    """
+    found = []
+    for block in load(Path(folder) / f"{method}.yaml")["search"]:
+        if all(cell[key] in _listed(value) for key, value in block["when"].items()):
+            points = itertools.product(*block["grid"].values())
+            found += [
+                block["settings"] | dict(zip(block["grid"], point, strict=True))
+                for point in points
+            ]
+    return found
+
+
+@functools.cache
 def load(file: str | Path) -> dict[str, Any]:
-    """Read and check one method's file; ConfigError names file and key."""
-    try:
-        blocks = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not valid YAML in UTF-8: {error}") from None
-    _check_keys(blocks, {"defaults"}, {"overrides"}, str(file))
+    """Read and check one method's file, every key present; ConfigError names file and key."""
+    blocks = _read(file)
+    optional = {"overrides", "tuned", "search", "scenarios", "original", "inherits"}
+    _check_keys(blocks, {"defaults"}, optional, str(file))
     _check_keys(blocks["defaults"], {"settings", "source"}, set(), f"{file}: defaults")
     defaults = blocks["defaults"]["settings"]
     if not isinstance(defaults, dict):
         raise ConfigError(f"{file}: defaults.settings: should be a mapping, got {defaults!r}")
-    overrides = blocks.get("overrides") or []
-    if not isinstance(overrides, list):
-        raise ConfigError(f"{file}: overrides: should be a list, got {overrides!r}")
-    for number, block in enumerate(overrides):
-        where = f"{file}: overrides.{number}"
-        _check_keys(block, {"when", "settings", "source"}, set(), where)
-        _check_keys(block["when"], set(), set(CONDITIONS), f"{where}.when")
+    overrides, search = [], []
+    if "inherits" in blocks:
+        parent = load(Path(file).with_name(f"{blocks['inherits']}.yaml"))
+        defaults = parent["defaults"]["settings"] | defaults
+        overrides = list(parent["overrides"])
+    for kind in ("overrides", "tuned"):
+        for number, block in enumerate(_blocks(blocks, kind, file)):
+            where = f"{file}: {kind}.{number}"
+            _check_keys(block, {"when", "settings", "source"}, set(), where)
+            _check_keys(block["when"], set(), set(CONDITIONS), f"{where}.when")
+            _check(block["settings"], defaults, f"{where}.settings")
+            overrides.append(block)
+    for number, block in enumerate(_blocks(blocks, "search", file)):
+        where = f"{file}: search.{number}"
+        _check_keys(block, {"when", "settings", "grid"}, set(), where)
+        _check_keys(block["when"], set(), set(CONDITIONS[:2]), f"{where}.when")
         _check(block["settings"], defaults, f"{where}.settings")
-    return {**blocks, "overrides": overrides}
+        _check_keys(block["grid"], set(), set(defaults), f"{where}.grid")
+        for key, values in block["grid"].items():
+            if not isinstance(values, list) or not values:
+                raise ConfigError(f"{where}.grid.{key}: should be a list of values")
+            for value in values:
+                _check({key: value}, defaults, f"{where}.grid")
+        search.append(block)
+    return {
+        "defaults": {**blocks["defaults"], "settings": defaults},
+        "overrides": overrides,
+        "search": search,
+        "scenarios": blocks.get("scenarios"),
+        "original": blocks.get("original", "original"),
+    }
+
+
+def _read(file: str | Path) -> Any:
+    try:
+        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid YAML in UTF-8: {error}") from None
+
+
+def _blocks(blocks: Mapping[str, Any], key: str, file: str | Path) -> list:
+    found = blocks.get(key) or []
+    if not isinstance(found, list):
+        raise ConfigError(f"{file}: {key}: should be a list, got {found!r}")
+    return found
 
 
 def check_conditions(folder: str | Path, known: Mapping[str, Iterable[str]]) -> None:
@@ -79,14 +152,19 @@ def check_conditions(folder: str | Path, known: Mapping[str, Iterable[str]]) -> 
     """
     for method in known_methods(folder):
         file = Path(folder) / f"{method}.yaml"
-        for number, block in enumerate(load(file)["overrides"]):
-            for key, value in block["when"].items():
-                for name in _listed(value):
-                    if name not in known[key]:
-                        raise ConfigError(
-                            f"{file}: overrides.{number}.when.{key}: unknown {key} {name!r}; "
-                            f"known: {', '.join(known[key])}"
-                        )
+        blocks = load(file)
+        for kind in ("overrides", "search"):
+            for number, block in enumerate(blocks[kind]):
+                for key, value in block["when"].items():
+                    where = f"{file}: {kind}.{number}.when.{key}"
+                    _check_names(_listed(value), known[key], key, where)
+        _check_names(blocks["scenarios"] or [], known["scenario"], "scenario", f"{file}: scenarios")
+
+
+def _check_names(names: Iterable[str], known: Iterable[str], what: str, where: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{where}: unknown {what} {name!r}; known: {', '.join(known)}")
 
 
 def _listed(value: str | list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 # The checked config and what the rules ask of it: paths, settings and code hashes of a job.
 import functools
+import json
 
 from snakemake.exceptions import WorkflowError
 
@@ -7,6 +8,7 @@ from unlearning import config as unlearning_config
 from unlearning import grid, hyperparameters
 from unlearning.data.catalogue import catalogue
 from unlearning.files import canonical_json
+from unlearning.methods import ORIGINALS
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.models import FAMILIES
 from unlearning.entry import stage_modules
@@ -25,13 +27,39 @@ def checked_config():
         hyperparameters.check_conditions(METHOD_FILES, names)
         found = unlearning_config.parse(config, file, DATASETS, methods)
         for experiment in found.experiments:
-            for variant in experiment.variants:
-                where = f"{file}: {experiment.label}: methods: {variant.name}: settings"
-                for scenario in SCENARIOS:
-                    resolved(experiment, variant, scenario, where)
+            check_methods(experiment, f"{file}: {experiment.label}")
     except ValueError as error:
         raise WorkflowError(str(error)) from None
     return found
+
+
+def check_methods(experiment, where):
+    """Every method's settings fit, and the original that it is compared with is there."""
+    names = [variant.name for variant in experiment.variants]
+    for variant in experiment.variants:
+        for scenario in SCENARIOS:
+            place = f"{where}: methods: {variant.name}: settings"
+            resolved(experiment, variant, scenario, place)
+        needed = hyperparameters.original_of(variant.method, METHOD_FILES)
+        if needed not in names:
+            raise ValueError(
+                f"{where}: methods: {variant.name} starts from {needed}: add it"
+            )
+
+
+def tuning_of(experiment):
+    """The search that an experiment declares, as an experiment of its own."""
+    kind = {"dataset": experiment.dataset, "arch": experiment.arch}
+    methods = dict.fromkeys(v.method for v in experiment.variants[2:])
+    found = {m: hyperparameters.candidates(m, kind, METHOD_FILES) for m in methods}
+    for method, settings in found.items():
+        if settings and len(settings) != experiment.tuning.budget:
+            raise WorkflowError(
+                f"{METHOD_FILES}/{method}.yaml: search: {len(settings)} candidates for"
+                f" {experiment.dataset}, but the budget is {experiment.tuning.budget}"
+            )
+    searched = {m: s for m, s in found.items() if s or m in ORIGINALS}
+    return unlearning_config.tuning_experiment(experiment, searched)
 
 
 def resolved(experiment, variant, scenario, where=""):
@@ -65,8 +93,8 @@ def results(path):
 
 
 def original(file):
-    """A file of an original model."""
-    return results(f"{{experiment}}/originals/train-{{train_seed}}/{file}")
+    """A file of an original model; `trunk` ends in its architecture's ending."""
+    return results(f"{{experiment}}/{{trunk}}/train-{{train_seed}}/{file}")
 
 
 def oracle(file):
@@ -91,25 +119,63 @@ def split_file():
 
 def start_of(w):
     """The weights that a method starts from: the original's, or for the oracle its own."""
-    file = oracle if variant_of(w).method == "oracle" else original
+    method = variant_of(w).method
+    file = oracle if method == "oracle" else original
+    named = {**w, "trunk": f"originals{ending(method)}"}
     return {
-        "start": file("model.safetensors").format(**w),
-        "start_record": file("record.json").format(**w),
+        "start": file("model.safetensors").format(**named),
+        "start_record": file("record.json").format(**named),
     }
 
 
-def original_cell(w):
-    """The logits of the original on the same split, which AUS compares with."""
+def ending(method):
+    """What the architecture of a method's original ends in: "" or "_erm"."""
+    name = hyperparameters.original_of(method, METHOD_FILES)
+    return name.removeprefix("original")
+
+
+def runs_here(c):
+    """Whether a cell is run: its method is defined there and, in a partial run, it was run."""
+    method = variant_of(c).method
+    if not hyperparameters.defined(method, c.scenario, METHOD_FILES):
+        return False
+    record = cell("record.json").format(**vars(c))
+    return not CONFIG.partial or os.path.exists(record)
+
+
+def group_of(w):
+    """The cells that are scored together: one forget set and training seed."""
+    where = f"{w.experiment}/scores/{w.scenario}/{w.split}/train-{w.train_seed}.json"
+    return [c for c in (*CELLS, *TUNING_CELLS) if c.scores == where and runs_here(c)]
+
+
+def cells_to_score(w):
+    """The records and logits of a group."""
+    names = ("record.json", "outputs.safetensors")
+    return [cell(name).format(**vars(c)) for c in group_of(w) for name in names]
+
+
+def compared(w):
+    """Each cell of a group and the original that it is compared with, as JSON."""
     seed = experiment_of(w).unlearn_seeds[0]
-    outputs = cell("outputs.safetensors")
-    return outputs.format(**{**w, "method": "original", "unlearn_seed": seed})
+    pairs = {}
+    for c in group_of(w):
+        own = hyperparameters.original_of(variant_of(c).method, METHOD_FILES)
+        pairs[c.name] = f"{own}/unlearn-{seed}"
+    return canonical_json(pairs)
 
 
-def finished_cells(_):
-    """Every cell's record and metrics; of a partial run, those that are there now."""
-    names = ("record.json", "metrics.json")
-    files = [cell(name).format(**vars(c)) for c in CELLS for name in names]
-    return [f for f in files if os.path.exists(f)] if CONFIG.partial else files
+def tuning_config(_):
+    """The searches of this run as a config, as JSON."""
+    found = CONFIG.model_copy(update={"experiments": TUNING})
+    return canonical_json(found.model_dump())
+
+
+def finished(cells):
+    """Every cell's record and scores; of a partial run, those that were run."""
+    runnable = [c for c in cells if runs_here(c)]
+    records = [cell("record.json").format(**vars(c)) for c in runnable]
+    return records + sorted({results(c.scores) for c in runnable})
 
 
 def experiment_of(w):
@@ -135,6 +201,7 @@ def model_settings(w):
     keys = ("dataset", "arch", "pretrained", "head_dropout", "evaluation")
     return {
         **{key: getattr(experiment, key) for key in keys},
+        "arch": experiment.arch + getattr(w, "trunk", "").removeprefix("originals"),
         "experiment": w.experiment,
         "training": experiment.training.model_dump(),
         "threads": experiment.resources.threads,
@@ -161,11 +228,19 @@ def unlearn_settings(w):
         model
         | cell
         | {
+            "start_arch": experiment.arch + ending(variant.method),
             "base_method": variant.method,
             "hyperparameters": resolved(experiment, variant, w.scenario),
             "unlearn_seed": int(w.unlearn_seed),
         }
     )
+
+
+def unlearn_code(w):
+    """The content hash of the code of one cell."""
+    variant = variant_of(w)
+    arch = experiment_of(w).arch + ending(variant.method)
+    return code("unlearn", arch, variant.method)
 
 
 def resource_of(name):
@@ -177,14 +252,24 @@ DATASETS = catalogue()
 CONFIG = checked_config()
 # In the environment, not in a rule: where files come from never changes what they hold.
 os.environ.update(UNLEARNING_SOURCES=canonical_json(CONFIG.sources))
-EXPERIMENTS = {e.label: e for e in CONFIG.experiments}
+TUNING = [tuning_of(e) for e in CONFIG.experiments if e.tuning]
+EXPERIMENTS = {e.label: e for e in (*CONFIG.experiments, *TUNING)}
 SPLITS = {
-    (e.label, s.scenario, s.key): s for e in CONFIG.experiments for s in grid.splits(e)
+    (e.label, s.scenario, s.key): s
+    for e in EXPERIMENTS.values()
+    for s in grid.splits(e)
 }
 CELLS = grid.cells(CONFIG)
+# Not the oracles: no candidate is compared with one.
+TUNING_CELLS = [c for e in TUNING for c in grid.cells_of(e) if c.method != "oracle"]
 MODELS = sorted(
-    {original("model.safetensors").format(**vars(cell)) for cell in CELLS}
-    | {oracle("model.safetensors").format(**vars(cell)) for cell in CELLS}
+    {
+        original("model.safetensors").format(
+            **vars(c), trunk=f"originals{ending(variant_of(c).method)}"
+        )
+        for c in CELLS
+    }
+    | {oracle("model.safetensors").format(**vars(c)) for c in CELLS}
 )
 TABLES = expand(
     results("tables/{scenario}.{form}"),
@@ -200,6 +285,7 @@ FIGURES = expand(
 
 wildcard_constraints:
     experiment="|".join(map(re.escape, EXPERIMENTS)),
+    trunk="originals(_erm)?",
     scenario="|".join(SCENARIOS),
     train_seed=r"\d+",
     unlearn_seed=r"\d+",

@@ -4,6 +4,7 @@
 localrules:
     resolve_config,
     collect,
+    tune,
 
 
 rule resolve_config:
@@ -26,7 +27,7 @@ rule resolve_config:
 rule collect:
     """One row a cell: pure concatenation of records and metrics."""
     input:
-        finished_cells,
+        lambda w: finished(CELLS),
         config=results("config.json"),
     output:
         results("runs.csv"),
@@ -81,3 +82,24 @@ rule plot:
         "draw {wildcards.figure}"
     shell:
         "python {params.script} --runs {input} --out {params.stem} > {log} 2>&1"
+
+
+rule tune:
+    """Which candidate of each method is best on held-out training images (`search`)."""
+    input:
+        lambda w: finished(TUNING_CELLS),
+    output:
+        results("tuning.csv"),
+    log:
+        results("logs/tune.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        config=tuning_config,
+        root=lambda w, output: os.path.dirname(output[0]),
+        code=code("tune"),
+    message:
+        "rank the candidates of every method"
+    shell:
+        "python -m unlearning tune --config {params.config:q} --root {params.root}"
+        " --out {output} > {log} 2>&1"

@@ -9,9 +9,9 @@ rule train_original:
         model=original("model.safetensors"),
         record=original("record.json"),
     log:
-        results("logs/original/{experiment}/train-{train_seed}.log"),
+        results("logs/{trunk}/{experiment}/train-{train_seed}.log"),
     benchmark:
-        results("logs/original/{experiment}/train-{train_seed}.benchmark.tsv")
+        results("logs/{trunk}/{experiment}/train-{train_seed}.benchmark.tsv")
     conda:
         "../../environment.yml"
     threads: resource_of("threads")
@@ -22,9 +22,9 @@ rule train_original:
     params:
         split="",
         settings=original_settings,
-        code=lambda w: code("train", experiment_of(w).arch),
+        code=lambda w: code("train", json.loads(original_settings(w))["arch"]),
     message:
-        "train the original of {wildcards.experiment}, seed {wildcards.train_seed}"
+        "train {wildcards.trunk} of {wildcards.experiment}, seed {wildcards.train_seed}"
     shell:
         "python -m unlearning train --data {input.data} {params.split}"
         " --settings {params.settings:q}"

@@ -28,7 +28,7 @@ rule unlearn:
         gpu=resource_of("gpu"),
     params:
         settings=unlearn_settings,
-        code=lambda w: code("unlearn", experiment_of(w).arch, variant_of(w).method),
+        code=unlearn_code,
     message:
         "unlearn {wildcards.split} of {wildcards.experiment} with {wildcards.method},"
         " train seed {wildcards.train_seed}, unlearn seed {wildcards.unlearn_seed}"
@@ -40,25 +40,22 @@ rule unlearn:
 
 
 rule score:
-    """Accuracies and AUS of one cell from its stored logits; needs no model and no torch."""
+    """Metrics of all cells of a forget set and seed from their stored logits; no torch."""
     input:
-        record=cell("record.json"),
-        outputs=cell("outputs.safetensors"),
-        original=original_cell,
+        cells_to_score,
         split=split_file(),
     output:
-        cell("metrics.json"),
+        results("{experiment}/scores/{scenario}/{split}/train-{train_seed}.json"),
     log:
-        results(
-            "logs/score/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.log"
-        ),
+        results("logs/score/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
     conda:
         "../../environment.yml"
     params:
+        folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
+        cells=compared,
         code=code("score"),
     message:
-        "score {wildcards.method} on {wildcards.split} of {wildcards.experiment},"
-        " train seed {wildcards.train_seed}"
+        "score {wildcards.split} of {wildcards.experiment}, train seed {wildcards.train_seed}"
     shell:
-        "python -m unlearning score --record {input.record} --outputs {input.outputs}"
-        " --original {input.original} --split {input.split} --out {output} > {log} 2>&1"
+        "python -m unlearning score --folder {params.folder} --cells {params.cells:q}"
+        " --split {input.split} --out {output} > {log} 2>&1"

@@ -1,7 +1,7 @@
 """Unlearning methods by name: one module each, imported only when it is run.
 
 A method's module offers
-    TOUCHES   what data it reads: any of "retain" and "forget";
+    TOUCHES   what data it reads: any of "retain", "forget" and "surrogate";
     Settings  its hyper-parameters, typed, without defaults (those are in configs/methods/);
     unlearn(model, problem, settings) -> model  which may change `model` in place.
 """
@@ -13,6 +13,9 @@ from types import ModuleType
 
 REFERENCES = ("original", "oracle")
 """What methods are compared with; part of every grid."""
+
+ORIGINALS = ("original", "original_erm")
+"""References that are the model before unlearning; `original_erm` is there for `erm_ktp`."""
 
 
 def load(name: str) -> ModuleType:

@@ -179,6 +179,17 @@ def frozen_copy(model: Classifier) -> Classifier:
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
+def untrained_copy(model: Classifier, generator: torch.Generator) -> Classifier:
+    """A copy with the weights and statistics of a new network, drawn from `generator`."""
+    twin = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        for module in twin.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+    return twin
+
+
 class SgdSettings(EarlyStop):
     """Settings of the methods that are plain SGD on one part of the data."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from unlearning import grid
+from unlearning import grid, hyperparameters
 from unlearning.config import Experiment, RunConfig, parse
 from unlearning.files import read_json, write_text
 
@@ -25,17 +25,22 @@ COLUMNS = [
 
 
 def main(argv: list[str]) -> None:
-    """Write runs.csv; a cell without files is a row with status `missing`."""
+    """Write runs.csv; a cell without files is a row with status `missing` or `not_defined`."""
     parser = argparse.ArgumentParser(prog="unlearning collect", description=__doc__)
     parser.add_argument("--config", required=True, help="the run's resolved config (JSON)")
     parser.add_argument("--root", required=True, help="the run's folder")
     parser.add_argument("--out", required=True)
     options = parser.parse_args(argv)
     config = parse(read_json(options.config), options.config)
-    rows = [_row(cell, config, Path(options.root)) for cell in grid.cells(config)]
+    rows = collect(config, Path(options.root))
     if not config.mixed_code:
         refuse_mixed_code(rows)
     write_text(options.out, as_csv(rows))
+
+
+def collect(config: RunConfig, root: Path, methods: str = hyperparameters.FOLDER) -> list[dict]:
+    """One row a cell of the run in `root`, with the columns COLUMNS and some more."""
+    return [_row(cell, config, root, methods) for cell in grid.cells(config)]
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -56,7 +61,7 @@ def refuse_mixed_code(rows: Iterable[Mapping[str, Any]]) -> None:
     for row in rows:
         cell = f"{row['experiment']} {row['split']} train seed {row['train_seed']}"
         for part in ("start_code_sha256", "code_sha256", "score_code_sha256"):
-            if row["status"] != "missing":
+            if row["status"] not in ("missing", "not_defined"):
                 key = row["arch"], row["base_method"], part.removesuffix("_sha256")
                 seen.setdefault(key, {}).setdefault(row[part], cell)
     for (arch, method, part), versions in seen.items():
@@ -68,15 +73,22 @@ def refuse_mixed_code(rows: Iterable[Mapping[str, Any]]) -> None:
             )
 
 
-def _row(cell: grid.Cell, config: RunConfig, root: Path) -> dict[str, Any]:
+def _row(cell: grid.Cell, config: RunConfig, root: Path, methods: str) -> dict[str, Any]:
     experiment = next(e for e in config.experiments if e.label == cell.experiment)
     row = dict.fromkeys(COLUMNS) | _identity(cell, experiment)
-    folder = root / cell.folder
-    if not (folder / "record.json").exists() or not (folder / "metrics.json").exists():
-        return row | {"status": "missing", "reason": "not run"}
-    record, scored = read_json(folder / "record.json"), read_json(folder / "metrics.json")
+    if not hyperparameters.defined(row["base_method"], cell.scenario, methods):
+        reason = f"its paper does not define it for {cell.scenario.replace('_', ' ')}"
+        return row | {"status": "not_defined", "reason": reason}
+    folder, scores = root / cell.folder, root / cell.scores
+    missing = row | {"status": "missing", "reason": "not run"}
+    if not (folder / "record.json").exists() or not scores.exists():
+        return missing
+    record, scored = read_json(folder / "record.json"), read_json(scores)
+    if cell.name not in scored["cells"]:
+        return missing
     _check_identity(record["settings"], row, folder)
-    row |= {key: value for key, value in record.items() if key in COLUMNS} | scored["metrics"]
+    row |= {key: value for key, value in record.items() if key in COLUMNS}
+    row |= scored["cells"][cell.name]["metrics"]
     row["touches"] = " ".join(sorted(record["touches"], reverse=True))
     row["commit"] = record["git"]["commit"]
     row["start_code_sha256"] = record["start_code_sha256"]

@@ -1,9 +1,14 @@
-"""score: the metrics of one cell from its stored logits; no model, no torch."""
+"""score: the metrics of all cells of one forget set and training seed, from stored logits.
+
+No model and no torch: a new metric reruns this stage and nothing before it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,22 +21,33 @@ from unlearning.provenance import code_hash
 
 
 def main(argv: list[str]) -> None:
-    """Write the metrics of one cell as JSON; of a cell that is not ok, they are null."""
+    """Write the metrics of each cell as JSON; of a cell that is not ok, they are null."""
     parser = argparse.ArgumentParser(prog="unlearning score", description=__doc__)
-    parser.add_argument("--record", required=True, help="the cell's record (JSON)")
-    parser.add_argument("--outputs", required=True, help="the cell's logits (safetensors)")
-    parser.add_argument("--original", required=True, help="the original's logits (safetensors)")
+    parser.add_argument("--folder", required=True, help="the folder in which the cells lie")
+    parser.add_argument(
+        "--cells", required=True, help="each cell and the original it is compared with, as JSON"
+    )
     parser.add_argument("--split", required=True, help="the split (JSON)")
     parser.add_argument("--out", required=True)
     options = parser.parse_args(argv)
     split = read_json(options.split)
     check_split(split, options.split)
-    metrics = score(load_arrays(options.outputs), load_arrays(options.original), split)
-    if read_json(options.record)["status"] != "ok":
-        metrics = dict.fromkeys(metrics)
-    inputs = {name: sha256_file(getattr(options, name)) for name in ("outputs", "original")}
+    folder = Path(options.folder)
+    found = {
+        cell: score_cell(folder / cell, folder / original, split)
+        for cell, original in json.loads(options.cells).items()
+    }
     code = code_hash(["unlearning.stages.score"])
-    write_json(options.out, {"metrics": metrics, "inputs": inputs, "code_sha256": code})
+    write_json(options.out, {"cells": found, "code_sha256": code})
+
+
+def score_cell(cell: Path, original: Path, split: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics of the cell in one folder beside its original in another, and the inputs' hashes."""
+    files = {"outputs": cell / "outputs.safetensors", "original": original / "outputs.safetensors"}
+    metrics = score(load_arrays(files["outputs"]), load_arrays(files["original"]), split)
+    if read_json(cell / "record.json")["status"] != "ok":
+        metrics = dict.fromkeys(metrics)
+    return {"metrics": metrics, "inputs": {n: sha256_file(f) for n, f in files.items()}}
 
 
 def score(

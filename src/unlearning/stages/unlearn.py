@@ -14,6 +14,7 @@ import torch
 from unlearning import methods
 from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
+from unlearning.data.surrogates import surrogate
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
 from unlearning.files import load_tensors, read_json, save_tensors, write_json
@@ -26,6 +27,7 @@ from unlearning.seeds import seed_for
 from unlearning.training import Diverged, accuracy, check_finite, predict
 
 WARM_UP_BATCH = 128
+UNTIMED = {*methods.REFERENCES, *methods.ORIGINALS}
 
 
 def main(argv: list[str]) -> None:
@@ -42,7 +44,7 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     settings = json.loads(options.settings)
     inputs = {"data": options.data, "split": options.split, "start": options.start}
-    modules = stage_modules("unlearn", settings["arch"], settings["base_method"])
+    modules = stage_modules("unlearn", settings["start_arch"], settings["base_method"])
     record = new_record(settings, inputs, modules)
     device = choose_device(settings["threads"])
     dataset = load_dataset(options.data, settings["evaluation"], device)
@@ -53,7 +55,14 @@ def main(argv: list[str]) -> None:
     model = _start(settings, dataset, options.start).to(device)
     problem = _problem(settings, dataset, split, method.TOUCHES)
     hyperparameters = method.Settings(**settings["hyperparameters"])
-    if settings["base_method"] not in methods.REFERENCES:  # nothing is timed there
+    if "surrogate" in method.TOUCHES:
+        problem.surrogate = surrogate(
+            hyperparameters.surrogate,
+            hyperparameters.surrogate_images,
+            dataset.train,
+            seed_for("surrogate", hyperparameters.surrogate),
+        )
+    if settings["base_method"] not in UNTIMED:
         _warm_up(model, dataset)
     begun = time.perf_counter()
     problem.reference = _reference(model, dataset, split)
@@ -90,7 +99,7 @@ def main(argv: list[str]) -> None:
 def _start(settings: Mapping[str, Any], dataset: Dataset, path: str) -> Classifier:
     """The model to unlearn; its head has no dropout (as in the release from Nov 2023 on)."""
     channels = dataset.train.images.shape[1]
-    model = build(settings["arch"], dataset.classes, channels)
+    model = build(settings["start_arch"], dataset.classes, channels)
     model.load_state_dict(load_tensors(path))
     return model.to(memory_format=torch.channels_last)
 
@@ -145,7 +154,7 @@ def _outputs(model: Classifier, dataset: Dataset) -> dict[str, torch.Tensor]:
 
 def _seconds(method: str, steps: float, official: float, start: Mapping[str, Any]) -> tuple:
     """Both spans in seconds; none for the original, the oracle's is its training."""
-    if method == "original":
+    if method in methods.ORIGINALS:
         return None, None
     if method == "oracle":
         return start["training_seconds"], start["training_seconds"]
