@@ -13,9 +13,11 @@ from torch import nn
 from unlearning import grid, hyperparameters
 from unlearning.config import parse
 from unlearning.data.batches import Images
-from unlearning.files import canonical_json, save_tensors, sha256_file, write_json
+from unlearning.data.surrogates import surrogate
+from unlearning.files import canonical_json, load_tensors, save_tensors, sha256_file, write_json
+from unlearning.methods import REFERENCES
 from unlearning.methods.base import Problem
-from unlearning.models import build
+from unlearning.models import ERM, build, erm
 from unlearning.models.base import Classifier
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,6 +120,8 @@ def make_problem():
         else:
             chosen = torch.arange(len(labels)) < forget
         given = {"classes": 4, "seed": 7, "reference": {"test": 0.5, "validation": 0.5}}
+        if "surrogate" in touches:
+            given["surrogate"] = surrogate("noise", 24, getattr(data, "unwatched", data), 0)
         return options.pop("problem", Problem)(
             train=data,
             retain=(~chosen).nonzero().flatten(),
@@ -127,6 +131,27 @@ def make_problem():
             touches=frozenset(touches),
             **{**given, **options},
         )
+
+    return make
+
+
+def one_class_a_channel(mask: torch.Tensor) -> torch.Tensor:
+    """A mask [classes, channels] as an entanglement-reduced one: each channel has one class."""
+    classes, channels = mask.shape
+    return torch.eye(classes)[torch.arange(channels) % classes].T.contiguous()
+
+
+@pytest.fixture
+def make_start(make_cnn):
+    """The model that a method starts from: with a learned mask where its original has one."""
+
+    def make(method, **options):
+        model = make_cnn(**options)
+        if hyperparameters.original_of(method, METHOD_FILES) == "original":
+            return model
+        model = erm.masked(model)
+        model.mask.data = one_class_a_channel(model.mask)
+        return model
 
     return make
 
@@ -152,7 +177,7 @@ class TinyRun:
                     "methods": [
                         name
                         for name in hyperparameters.known_methods(METHOD_FILES)
-                        if name not in ("original", "oracle")
+                        if name not in REFERENCES
                     ],
                     "train_seeds": [0],
                 }
@@ -160,7 +185,11 @@ class TinyRun:
         }
         self.config = parse(self.raw, "tiny.yaml")
         self.experiment = self.config.experiments[0]
-        self.cells = grid.cells(self.config)
+        self.cells = [
+            cell
+            for cell in grid.cells(self.config)
+            if hyperparameters.defined(cell.method, cell.scenario, METHOD_FILES)
+        ]
         self.commands: dict[tuple[str, ...], list[str]] = {}
 
     def _pack(self) -> Path:
@@ -184,22 +213,35 @@ class TinyRun:
         importlib.import_module(f"unlearning.stages.{verb}").main(argv)
         self.commands[verb, *key] = argv
 
-    def model_settings(self) -> dict:
+    def ending(self, method: str) -> str:
+        """What the architecture of a method's original ends in."""
+        return hyperparameters.original_of(method, METHOD_FILES).removeprefix("original")
+
+    def model_settings(self, ending: str = "") -> dict:
         keys = ("dataset", "arch", "pretrained", "head_dropout", "evaluation")
         return {key: getattr(self.experiment, key) for key in keys} | {
+            "arch": self.experiment.arch + ending,
             "training": self.experiment.training.model_dump(),
             "threads": 1,
             "train_seed": 0,
         }
 
-    def model_folder(self, split: grid.Split | None = None) -> Path:
-        return self.root / ("original" if split is None else f"oracle-{split.key}")
+    def _sparse_mask(self) -> None:
+        """Two epochs teach no mask: give each channel to one class."""
+        path = self.model_folder(ending=ERM) / "model.safetensors"
+        weights = load_tensors(path)
+        weights["mask"] = one_class_a_channel(weights["mask"])
+        save_tensors(path, weights)
+
+    def model_folder(self, split: grid.Split | None = None, ending: str = "") -> Path:
+        return self.root / (f"original{ending}" if split is None else f"oracle-{split.key}")
 
     def split_file(self, split: grid.Split) -> Path:
         return self.root / self.experiment.label / split.path
 
-    def train(self, split: grid.Split | None = None) -> None:
-        folder, settings, extra = self.model_folder(split), self.model_settings(), {}
+    def train(self, split: grid.Split | None = None, ending: str = "") -> None:
+        folder, extra = self.model_folder(split, ending), {}
+        settings = self.model_settings(ending)
         if split is not None:
             settings |= {"scenario": split.scenario, "split": split.key}
             extra = {"split": self.split_file(split)}
@@ -214,13 +256,15 @@ class TinyRun:
         )
 
     def unlearn(self, cell: grid.Cell, split: grid.Split) -> None:
-        start = self.model_folder(split if cell.method == "oracle" else None)
+        ending = self.ending(cell.method)
+        start = self.model_folder(split if cell.method == "oracle" else None, ending)
         identity = {"dataset": "tiny", "arch": "small_cnn", "scenario": split.scenario}
         found = hyperparameters.resolve(cell.method, identity, {}, METHOD_FILES)
         few = {key: min(value, 2) for key, value in found.items() if "epochs" in key}
         settings = {key: v for key, v in self.model_settings().items() if key != "training"}
         settings |= {"scenario": split.scenario, "split": split.key, "method": cell.method}
         settings |= {"base_method": cell.method, "hyperparameters": found | few, "unlearn_seed": 0}
+        settings["start_arch"] = settings["arch"] + ending
         self.call(
             "unlearn",
             cell.method,
@@ -238,33 +282,38 @@ class TinyRun:
         names = {"model": "model.safetensors", "outputs": "outputs.safetensors"}
         return {key: folder / name for key, name in (names | {"record": "record.json"}).items()}
 
-    def score(self, cell: grid.Cell, split: grid.Split) -> None:
-        files = self.outputs(cell)
-        original = self.outputs(dataclasses.replace(cell, method="original"))
+    def score(self, split: grid.Split) -> None:
+        group = [c for c in self.cells if c.split == split.key]
+        compared = {
+            c.name: f"{hyperparameters.original_of(c.method, METHOD_FILES)}/unlearn-0"
+            for c in group
+        }
         self.call(
             "score",
-            cell.method,
             split.key,
-            record=files["record"],
-            outputs=files["outputs"],
-            original=original["outputs"],
+            folder=(self.root / group[0].folder).parents[1],
+            cells=compared,
             split=self.split_file(split),
-            out=files["record"].with_name("metrics.json"),
+            out=self.root / group[0].scores,
         )
 
     def everything(self) -> TinyRun:
         splits = {split.key: split for split in grid.splits(self.experiment)}
         self.train()
+        self.train(ending=ERM)
+        self._sparse_mask()
         for split in splits.values():
             settings, out = split.settings, self.split_file(split)
             self.call("split", split.key, data=self.data, settings=settings, out=out)
             self.train(split)
-        for cell in self.cells:  # the original comes first, and the others' scores need it
+        for cell in self.cells:
             self.unlearn(cell, splits[cell.split])
-            self.score(cell, splits[cell.split])
+        for split in splits.values():
+            self.score(split)
         config = self.root / "config.json"
         self.call("resolve", config=self.config.model_dump(), out=config)
-        self.call("collect", config=config, root=self.root, out=self.root / "runs.csv")
+        out = self.root / "runs.csv"
+        self.call("collect", config=config, root=self.root, methods=METHOD_FILES, out=out)
         return self
 
 

@@ -76,7 +76,7 @@ def commands(tiny_run, folder):
         ("split", None, None): moved("split", "seed-0"),
         ("train", "small_cnn", None): moved("train", "oracle-class-1"),
         ("train", "resnet18", None): None,
-        ("score", None, None): moved("score", "duck", "class-1"),
+        ("score", None, None): moved("score", "class-1"),
         ("resolve", None, None): moved("resolve"),
         ("collect", None, None): moved("collect"),
         ("tabulate", None, None): ["--runs", runs, "--out", str(folder / "tables")],
@@ -167,7 +167,7 @@ print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 
 @pytest.mark.parametrize("verb", ["score", "collect", "resolve", "split"])
 def test_torch_is_not_loaded_to_score_collect_and_resolve(tiny_run, tmp_path, verb):
-    key = {"score": ("duck", "class-1"), "split": ("seed-0",)}.get(verb, ())
+    key = {"score": ("class-1",), "split": ("seed-0",)}.get(verb, ())
     argv = list(tiny_run.commands[verb, *key])
     argv[argv.index("--out") + 1] = str(tmp_path / "out")
     command = [sys.executable, "-c", LOADED, verb, *argv]

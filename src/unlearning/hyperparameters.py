@@ -80,8 +80,7 @@ def candidates(
         if all(cell[key] in _listed(value) for key, value in block["when"].items()):
             points = itertools.product(*block["grid"].values())
             found += [
-                block["settings"] | dict(zip(block["grid"], point, strict=True))
-                for point in points
+                block["settings"] | dict(zip(block["grid"], point, strict=True)) for point in points
             ]
     return found
 

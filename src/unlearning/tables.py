@@ -14,8 +14,18 @@ from unlearning.stats import Summary, summarise
 STATUSES = ("ok", "diverged", "missing", "not_defined")
 GROUP = ["experiment", "dataset", "arch"]
 CELL = ["split", "train_seed", "split_seed"]
-TEXT = [*GROUP, "scenario", "method", "touches", *CELL, "unlearn_seed", "status", "reason"]
-OPTIONAL = ("experiment", "touches", "reason", "official_seconds")
+TEXT = [
+    *GROUP,
+    "scenario",
+    "method",
+    "compared_with",
+    "touches",
+    *CELL,
+    "unlearn_seed",
+    "status",
+    "reason",
+]
+OPTIONAL = ("experiment", "touches", "reason", "official_seconds", "compared_with")
 ACCURACIES = [
     "retain_train_accuracy",
     "forget_train_accuracy",
@@ -151,11 +161,15 @@ def _method_row(key: dict, name: str, cells: pd.DataFrame, group: pd.DataFrame) 
 
 
 def _aus_of_means(scenario: str, done: pd.DataFrame, group: pd.DataFrame) -> tuple:
-    """AUS of mean accuracies, against the originals of the very same cells."""
+    """AUS of mean accuracies, against the originals of the very same cells.
+
+    Which original is the column `compared_with`; where that is empty, `original`.
+    """
+    names = set(done["compared_with"]) - {""} or {"original"}
     removal = scenario == "class_removal"
     test = "retain_test_accuracy" if removal else "test_accuracy"
     forget = "forget_test_accuracy" if removal else "forget_train_accuracy"
-    originals = group[(group["method"] == "original") & (group["status"] == "ok")]
+    originals = group[group["method"].isin(names) & (group["status"] == "ok")]
     originals = originals.drop_duplicates(CELL)[[*CELL, test]]
     paired = done[[*CELL, test, forget]].merge(originals, on=CELL, suffixes=("", "_original"))
     paired = paired.dropna()

@@ -3,7 +3,8 @@
 A method's module offers
     TOUCHES   what data it reads: any of "retain", "forget" and "surrogate";
     Settings  its hyper-parameters, typed, without defaults (those are in configs/methods/);
-    unlearn(model, problem, settings) -> model  which may change `model` in place.
+    unlearn(model, problem, settings) -> model  which may change `model` in place;
+    surrogates(settings, like) -> Images  if it touches "surrogate": images in the shape of `like`.
 """
 
 from __future__ import annotations

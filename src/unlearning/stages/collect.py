@@ -19,7 +19,8 @@ COLUMNS = [
     *("retain_train_accuracy", "forget_train_accuracy"),
     *("retain_test_accuracy", "forget_test_accuracy", "test_accuracy", "aus"),
     *("unlearning_seconds", "official_seconds", "peak_memory_mb"),
-    *("validation_accuracy", "updates", "experiment", "base_method", "touches", "reason"),
+    *("validation_accuracy", "updates", "experiment", "base_method", "compared_with"),
+    *("touches", "reason"),
     *("evaluation", "device", "settings_sha256", "code_sha256", "commit"),
 ]
 
@@ -29,10 +30,11 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="unlearning collect", description=__doc__)
     parser.add_argument("--config", required=True, help="the run's resolved config (JSON)")
     parser.add_argument("--root", required=True, help="the run's folder")
+    parser.add_argument("--methods", default=hyperparameters.FOLDER, help="the settings files")
     parser.add_argument("--out", required=True)
     options = parser.parse_args(argv)
     config = parse(read_json(options.config), options.config)
-    rows = collect(config, Path(options.root))
+    rows = collect(config, Path(options.root), options.methods)
     if not config.mixed_code:
         refuse_mixed_code(rows)
     write_text(options.out, as_csv(rows))
@@ -75,7 +77,7 @@ def refuse_mixed_code(rows: Iterable[Mapping[str, Any]]) -> None:
 
 def _row(cell: grid.Cell, config: RunConfig, root: Path, methods: str) -> dict[str, Any]:
     experiment = next(e for e in config.experiments if e.label == cell.experiment)
-    row = dict.fromkeys(COLUMNS) | _identity(cell, experiment)
+    row = dict.fromkeys(COLUMNS) | _identity(cell, experiment, methods)
     if not hyperparameters.defined(row["base_method"], cell.scenario, methods):
         reason = f"its paper does not define it for {cell.scenario.replace('_', ' ')}"
         return row | {"status": "not_defined", "reason": reason}
@@ -106,7 +108,7 @@ def _check_identity(settings: Mapping[str, Any], row: Mapping[str, Any], folder:
             )
 
 
-def _identity(cell: grid.Cell, experiment: Experiment) -> dict[str, Any]:
+def _identity(cell: grid.Cell, experiment: Experiment, methods: str) -> dict[str, Any]:
     split = next(
         s for s in grid.splits(experiment) if (s.scenario, s.key) == (cell.scenario, cell.split)
     )
@@ -117,5 +119,6 @@ def _identity(cell: grid.Cell, experiment: Experiment) -> dict[str, Any]:
         "evaluation": experiment.evaluation,
         "split_seed": split.settings.get("seed"),
         "base_method": variant.method,
+        "compared_with": hyperparameters.original_of(variant.method, methods),
         **{key: getattr(cell, key) for key in cell.__dataclass_fields__},
     }

@@ -14,7 +14,6 @@ import torch
 from unlearning import methods
 from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
-from unlearning.data.surrogates import surrogate
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
 from unlearning.files import load_tensors, read_json, save_tensors, write_json
@@ -56,12 +55,7 @@ def main(argv: list[str]) -> None:
     problem = _problem(settings, dataset, split, method.TOUCHES)
     hyperparameters = method.Settings(**settings["hyperparameters"])
     if "surrogate" in method.TOUCHES:
-        problem.surrogate = surrogate(
-            hyperparameters.surrogate,
-            hyperparameters.surrogate_images,
-            dataset.train,
-            seed_for("surrogate", hyperparameters.surrogate),
-        )
+        problem.surrogate = method.surrogates(hyperparameters, dataset.train)
     if settings["base_method"] not in UNTIMED:
         _warm_up(model, dataset)
     begun = time.perf_counter()
