@@ -7,11 +7,14 @@ import json
 import shlex
 
 import pytest
+import yaml
 from workspace import PROJECT, Workspace
 
+from unlearning import hyperparameters
+
 METHODS = ["fine_tuning", "negative_gradient", "random_labels", "duck", "duck_one_step"]
+CLASS_REMOVAL_ALONE = ["original_erm", "erm_ktp"]
 SPLITS = 2
-CELLS = SPLITS * (len(METHODS) + 2)
 TINY = "configs/tiny.yaml"
 EXPERIMENT = "results/tiny/fashion_mnist_mini-small_cnn"
 
@@ -46,10 +49,34 @@ def record(space, folder):
 
 def test_every_cell_is_one_row_that_ran(finished):
     found = rows(finished)
-    assert len(found) == CELLS
-    assert {row["status"] for row in found} == {"ok"}
-    assert {row["method"] for row in found} == {"original", "oracle", *METHODS}
-    assert len({row["code_sha256"] for row in found}) == 2 + len(METHODS) - 1  # a shared module
+    assert len(found) == SPLITS * (2 + len(METHODS) + len(CLASS_REMOVAL_ALONE))
+    status = {(row["scenario"], row["method"]): row["status"] for row in found}
+    others = {key: value for key, value in status.items() if key[1] not in CLASS_REMOVAL_ALONE}
+    assert set(others.values()) == {"ok"}
+    assert {key[1] for key in others} == {"original", "oracle", *METHODS}
+    ran = {row["code_sha256"] for row in found if row["code_sha256"]}
+    assert len(ran) == 2 + len(METHODS) + 2 - 1  # duck and duck_one_step share a module
+
+
+def test_a_method_with_an_original_of_its_own_starts_from_it(finished):
+    """Two epochs teach no mask, so that ERM-KTP has nothing to transfer and says so."""
+    found = {(row["scenario"], row["method"]): row for row in rows(finished)}
+    own, result = (found["class_removal", name] for name in CLASS_REMOVAL_ALONE)
+    assert own["status"] == "ok" and own["aus"] != found["class_removal", "original"]["aus"]
+    assert result["status"] == "diverged" and "every channel" in result["reason"]
+    assert result["compared_with"] == "original_erm" and result["aus"] == ""
+    assert record(finished, "originals_erm/train-0")["settings"]["arch"] == "small_cnn_erm"
+    assert "diverged" in (finished.root / "results/tiny/tables/class_removal.md").read_text()
+
+
+def test_a_method_is_not_run_where_its_paper_does_not_define_it(finished):
+    for row in rows(finished):
+        if row["scenario"] == "homogeneous_removal" and row["method"] in CLASS_REMOVAL_ALONE:
+            assert row["status"] == "not_defined" and "homogeneous removal" in row["reason"]
+    folder = finished.root / EXPERIMENT / "runs/homogeneous_removal"
+    assert not list(folder.rglob("erm_ktp"))
+    table = (finished.root / "results/tiny/tables/homogeneous_removal.md").read_text()
+    assert "not defined" in table
 
 
 def test_tables_and_figures_are_there_and_not_empty(finished):
@@ -117,7 +144,7 @@ def test_a_variants_own_setting_reruns_the_variant_alone(edited):
 
 
 def test_editing_a_methods_code_reruns_its_cells(edited):
-    edited.edit("src/unlearning/methods/fine_tuning.py", '"retain", cross_entropy', '"retain", mse')
+    edited.edit("src/unlearning/methods/fine_tuning.py", "(images), labels)", "(images), 1)")
     plan = edited.planned()
     assert (plan["unlearn"], plan["score"]) == (SPLITS, SPLITS)
     assert "train_original" not in plan and "train_oracle" not in plan
@@ -125,12 +152,12 @@ def test_editing_a_methods_code_reruns_its_cells(edited):
 
 def test_editing_the_training_loop_retrains(edited):
     edited.edit("src/unlearning/training.py", "EVALUATION_BATCH = 1000", "EVALUATION_BATCH = 500")
-    assert {"train_original": 1, "train_oracle": SPLITS}.items() <= edited.planned().items()
+    assert {"train_original": 2, "train_oracle": SPLITS}.items() <= edited.planned().items()
 
 
 def test_editing_a_metric_scores_again_and_trains_nothing(edited):
     edited.edit("src/unlearning/metrics/accuracy.py", "float(picked.mean())", "float(picked.max())")
-    assert edited.planned() == {"score": CELLS, "collect": 1, "tabulate": 1, "plot": 2}
+    assert edited.planned() == {"score": SPLITS, "collect": 1, "tabulate": 1, "plot": 2}
 
 
 def test_editing_a_figure_draws_it_again_and_nothing_else(edited):
@@ -161,12 +188,38 @@ def test_a_cell_that_is_gone_is_made_again_or_shown_as_missing(edited):
         assert status == 0, text
         gone = [row for row in rows(edited) if row["status"] == "missing"]
         assert [(row["method"], row["reason"]) for row in gone] == [("duck", "not run")]
+        assert edited.planned() == {}
         assert "missing" in (edited.root / "results/tiny/tables/class_removal.md").read_text()
     finally:
         cell.with_name("aside").rename(cell)
         (edited.root / TINY).write_text(whole_config)
         edited.snakemake()
-    assert {row["status"] for row in rows(edited)} == {"ok"}
+    assert "missing" not in {row["status"] for row in rows(edited)}
+
+
+def test_tune_ranks_the_candidates_on_held_out_images(edited):
+    config = edited.root / "configs/search.yaml"
+    tuning = (
+        "    tuning: {budget: 6, train_seeds: [0], scenarios: {class_removal: {forget: [0]}}}\n"
+    )
+    lines = (edited.root / TINY).read_text().partition("    methods:")[0]
+    config.write_text(lines + "    methods: [negative_gradient]\n" + tuning)
+    assert edited.planned("configs/search.yaml") == {}
+    status, text = edited.snakemake("tune", config="configs/search.yaml")
+    assert status == 0, text
+    with open(edited.root / "results/tiny/tuning.csv", newline="") as handle:
+        trace = list(csv.DictReader(handle))
+    assert [row["candidate"] for row in trace] == [f"negative_gradient-{k}" for k in range(1, 7)]
+    done = [row for row in trace if row["status"] == "ok"]
+    best = max(done, key=lambda row: float(row["aus_mean"]))
+    assert [row["candidate"] for row in trace if row["chosen"]] == [best["candidate"]]
+    model = json.loads(
+        (edited.root / f"{EXPERIMENT}-tuning/originals/train-0/record.json").read_text()
+    )
+    assert model["training_images"] == 2400
+    config.write_text(lines + "    methods: [negative_gradient]\n" + tuning.replace("6", "5"))
+    status, text = edited.snakemake("tune", config="configs/search.yaml")
+    assert status != 0 and "6 candidates" in text and "budget is 5" in text
 
 
 MISTAKES = {
@@ -202,6 +255,12 @@ MISTAKES = {
         "{lambda_forge: 1.5",
         ["duck.yaml", "overrides.0.settings", "did you mean 'lambda_forget'"],
     ),
+    "no original of its own": (
+        TINY,
+        "      - original_erm\n",
+        "",
+        ["erm_ktp", "starts from original_erm"],
+    ),
     "catalogue": ("configs/datasets.csv", "fashion_mnist_mini,1", ",1", ["datasets.csv", "name"]),
 }
 
@@ -234,8 +293,18 @@ def test_the_paper_grid_has_the_jobs_that_the_paper_has(tmp_path):
     plan = space.planned("configs/paper.yaml")
     splits = 3 * (10 + 10)
     assert (plan["fetch_dataset"], plan["make_split"]) == (3, splits)
-    assert (plan["train_original"], plan["train_oracle"]) == (3, splits)
-    assert plan["unlearn"] == plan["score"] == splits * (2 + 4)
+    assert (plan["train_original"], plan["train_oracle"]) == (2 * 3, splits)
+    methods = yaml.safe_load((PROJECT / "configs/paper.yaml").read_text())["experiments"][0][
+        "methods"
+    ]
+    files = PROJECT / "configs/methods"
+    defined = [
+        hyperparameters.defined(method, scenario, files)
+        for method in ["original", "oracle", *methods]
+        for scenario in ("class_removal", "homogeneous_removal")
+    ]
+    assert plan["unlearn"] == splits // 2 * sum(defined)
+    assert plan["score"] == splits
 
 
 def test_the_snakefile_is_a_page_of_wiring():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 from workspace import PROJECT, Workspace
 
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
-from update_reference import with_tables
+from update_reference import effects, with_tables
+
+from unlearning.tables import read_runs
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -55,6 +58,27 @@ def test_every_printed_command_is_understood(line, space):
         assert words[0] in ("git", "cd"), f"no test knows how to check {line!r}"
 
 
+def test_the_method_that_contributing_adds_runs(space):
+    """Its module and its block are written as printed; the DAG and the tests find them."""
+    text = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    module, block = (
+        re.search(rf"```{kind}\n(.*?)```", text, re.S)[1] for kind in ("python", "yaml")
+    )
+    assert len([line for line in module.splitlines() if line.strip()]) <= 25
+    (space.root / "src/unlearning/methods/cf_1.py").write_text(module)
+    (space.root / "configs/methods/cf_1.yaml").write_text(block)
+    tiny = (space.root / "configs/tiny.yaml").read_text()
+    (space.root / "configs/added.yaml").write_text(
+        tiny.partition("    methods:")[0] + "    methods: [cf_1]\n"
+    )
+    status, text = space.snakemake(config="configs/added.yaml")
+    assert status == 0, text
+    with open(space.root / "results/tiny/runs.csv", newline="") as handle:
+        found = [row for row in csv.DictReader(handle) if row["method"] == "cf_1"]
+    assert [(row["status"], row["touches"]) for row in found] == [("ok", "retain")] * 2
+    assert "cf_1" in (space.root / "results/tiny/tables/class_removal.md").read_text()
+
+
 def test_the_tree_names_files_that_exist_and_all_modules():
     tree = re.search(r"```text\n(.*?)```", README, re.S).group(1)
     named = [line.split("#")[0].rstrip() for line in tree.splitlines() if line.strip()]
@@ -72,6 +96,10 @@ def test_the_tree_names_files_that_exist_and_all_modules():
 
 def test_the_readme_shows_the_reference_table_as_the_dag_wrote_it():
     assert with_tables(README, REFERENCE) == README
+    deviations = (PROJECT / "paper/DEVIATIONS.md").read_text(encoding="utf-8")
+    ablation = REFERENCE.with_name("mini_ablation")
+    assert with_tables(deviations, ablation) == deviations and "only_extra_step" in deviations
+    assert effects(read_runs(ablation / "runs.csv")) == (ablation / "tables/effects.md").read_text()
     changed = README.replace("| duck", "| dukc", 1)
     assert with_tables(changed, REFERENCE) == README != changed
 

@@ -120,9 +120,7 @@ def test_the_winners_are_written_without_exponents(tmp_path):
         for name, chosen in (("duck-1", ""), ("duck-2", "yes")):
             settings = json.dumps({"lr": 0.00002, "epochs": 3, "milestones": [1]})
             cell = {"dataset": "d", "arch": "a", "scenario": "s", "method": "duck"}
-            writer.writerow(
-                cell | {"candidate": name, "settings": settings, "chosen": chosen}
-            )
+            writer.writerow(cell | {"candidate": name, "settings": settings, "chosen": chosen})
     blocks = winners([trace])
     text = with_winners("defaults: {}\n", blocks["duck"])
     found = yaml.safe_load(text)["tuned"]

@@ -122,7 +122,12 @@ def start_of(w):
     method = variant_of(w).method
     file = oracle if method == "oracle" else original
     named = {**w, "trunk": f"originals{ending(method)}"}
+    surrogate = resolved(experiment_of(w), variant_of(w), w.scenario).get(
+        "surrogate", ""
+    )
+    packed = surrogate.removeprefix("packed:")
     return {
+        **({"surrogate": f"data/{packed}.safetensors"} if packed != surrogate else {}),
         "start": file("model.safetensors").format(**named),
         "start_record": file("record.json").format(**named),
     }

@@ -1,9 +1,10 @@
-"""Take a finished run into paper/reference/RUN and the README's table and figure from it.
+"""Take a finished run into paper/reference/RUN and the documents' tables from it.
 
     python workflow/scripts/update_reference.py mini
 
-Copies runs.csv, the tables and the figures, and replaces the text between the README's
-marks `<!-- RUN:TABLE -->` and `<!-- end -->` by the Markdown table: no number is typed.
+Copies runs.csv, the tables and the figures, and replaces the text between the marks
+`<!-- RUN:TABLE -->` and `<!-- end -->` of README and DEVIATIONS by the Markdown table: no
+number is typed. Of a run that ablates `duck` it also writes the table `effects`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,15 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
+
+from unlearning.metrics.aus import SCENARIOS
+from unlearning.stats import summarise
+from unlearning.tables import CELL, read_runs
+
 PROJECT = Path(__file__).parents[2]
 KEPT = ("runs.csv", "config.json", "tables/*.md", "figures/*.png", "figures/*.csv")
+DOCUMENTS = ("README.md", "paper/DEVIATIONS.md")
 
 
 def copy_run(run: str) -> Path:
@@ -31,6 +39,42 @@ def copy_run(run: str) -> Path:
     return target
 
 
+def effects(runs: pd.DataFrame, baseline: str = "duck") -> str:
+    """A Markdown table: AUS of each method but the references, and its paired change.
+
+    The change is the mean over the cells (forget set and training seed) that the method
+    shares with `baseline`, with the sample standard deviation of those differences.
+    """
+    lines = ["| Method | " + " | ".join(f"{_name(s)}: AUS | change" for s in SCENARIOS) + " |"]
+    lines.append("|:--" + "|--:|--:" * len(SCENARIOS) + "|")
+    names = [n for n in dict.fromkeys(runs["method"]) if n not in ("original", "oracle")]
+    for name in names:
+        cells = [_effect(runs[runs["scenario"] == s], name, baseline) for s in SCENARIOS]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _name(scenario: str) -> str:
+    return scenario.replace("_", " ")
+
+
+def _effect(runs: pd.DataFrame, name: str, baseline: str) -> str:
+    """AUS and change in one scenario, as two table cells."""
+    done = runs[runs["status"] == "ok"]
+    mine, base = (done[done["method"] == n][[*CELL, "aus"]] for n in (name, baseline))
+    if mine.empty:
+        return "– | –"
+    score = summarise(mine["aus"].tolist(), mine)
+    if name == baseline:
+        return f"{score.mean:.3f} ± {score.sd:.3f} (n = {score.n}) | –"
+    paired = mine.merge(base, on=CELL, suffixes=("", "_base"))
+    change = summarise((paired["aus"] - paired["aus_base"]).tolist(), paired)
+    return (
+        f"{score.mean:.3f} ± {score.sd:.3f} (n = {score.n})"
+        f" | {change.mean:+.3f} ± {change.sd:.3f} (n = {change.n})"
+    )
+
+
 def with_tables(text: str, reference: Path) -> str:
     """`text` with the tables of one reference run between their marks."""
     for file in sorted(reference.glob("tables/*.md")):
@@ -43,12 +87,17 @@ def with_tables(text: str, reference: Path) -> str:
 
 
 def main() -> None:
-    """Update the reference of one run and the README."""
+    """Update the reference of one run and the documents."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run")
     reference = copy_run(parser.parse_args().run)
-    readme = PROJECT / "README.md"
-    readme.write_text(with_tables(readme.read_text(encoding="utf-8"), reference), encoding="utf-8")
+    if reference.name.endswith("_ablation"):
+        table = effects(read_runs(reference / "runs.csv"))
+        (reference / "tables/effects.md").write_text(table, encoding="utf-8")
+    for name in DOCUMENTS:
+        document = PROJECT / name
+        text = with_tables(document.read_text(encoding="utf-8"), reference)
+        document.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
