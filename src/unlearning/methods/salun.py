@@ -13,9 +13,9 @@ Touches: retain, forget. The weights outside m keep the original's bits: they ar
 after each step, whatever momentum and weight decay did. A weight without any gradient is
 outside m. BatchNorm's running statistics are no weights; they move in both passes.
 
-Departs from the authors' code: it steps along −CE while it sums the gradients for m, so
-that they are not all at θ_o, ranks the weights, and may draw the true label; here m is
-fixed at θ_o. (Its earlier versions masked gradients alone; weight decay moved the rest.)
+Departs from the authors' code, which may draw the true label and whose versions differ: one
+masks gradients alone, so that weight decay moves every weight; another steps along −CE while
+it sums the gradients for m, and marks the least salient weights.
 """
 
 from __future__ import annotations

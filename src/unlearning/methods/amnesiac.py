@@ -1,0 +1,67 @@
+"""Amnesiac unlearning by relabelling (Graves et al., AAAI 2021): learn D_f wrongly, D_r rightly.
+
+    ỹ drawn once per image of D_f, uniform over what it may be
+    min_θ  mean over D_r ∪ {(x, ỹ)} of CE(f_θ(x), label)
+
+ỹ is never the true label and, in class removal, never a forgotten class. The batches are of
+both parts together, shuffled anew in each epoch. (The other method of that paper, which takes
+back stored updates of the training, needs them recorded and is not this one.)
+
+Touches: retain, forget. SGD with momentum, learning rate constant, plain images. Departs from
+the forms in use, which take Adam, in the optimizer, and where they redraw any class but the
+true one for several removed classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch.nn.functional import cross_entropy
+
+from unlearning.data.batches import index_batches
+from unlearning.methods.base import Problem
+from unlearning.methods.delete import masked
+from unlearning.models.base import Classifier
+from unlearning.optim import SGD
+from unlearning.recipe import Strict
+
+TOUCHES = frozenset({"retain", "forget"})
+
+
+class Settings(Strict):
+    """SGD on both parts together, its learning rate constant."""
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    lr: float = Field(gt=0)
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+
+
+def relabelled(
+    labels: torch.Tensor, classes: int, forget_classes: tuple[int, ...], generator: torch.Generator
+) -> torch.Tensor:
+    """One label a sample [N], uniform over the classes but its own and `forget_classes`."""
+    scores = torch.rand(len(labels), classes, generator=generator)  # the largest is any of them
+    return masked(scores.to(labels.device), labels, forget_classes).argmax(1)
+
+
+def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifier:
+    """Run all epochs on `model` in place."""
+    retain, forget = problem.indices("retain"), problem.indices("forget")
+    known = problem.train.labels
+    drawn = relabelled(known[forget], problem.classes, problem.forget_classes, problem.generator)
+    indices, labels = torch.cat([retain, forget]), torch.cat([known[retain], drawn])
+    optimizer = SGD(
+        model.parameters(),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    model.train()
+    for _ in range(settings.epochs):
+        for positions in index_batches(len(indices), settings.batch_size, problem.generator):
+            positions = positions.to(indices.device)
+            images, _ = problem.train.batch(indices[positions])
+            problem.step(optimizer, cross_entropy(model(images), labels[positions]))
+    return model

@@ -1,0 +1,78 @@
+"""Bad Teacher (Chundawat et al., AAAI 2023): distil a good teacher on D_r, a random one on D_f.
+
+The competent teacher is the original θ_o, the incompetent one a new network θ_d of the same
+architecture. With p^T = softmax(f / T) and S a random `retain_share` of D_r, drawn once:
+
+    t(x) = p^T_θd(x) for x in D_f,  p^T_θo(x) for x in S
+    min_θ  mean over D_f ∪ S of T² · KL(t(x) ‖ p^T_θ(x)),   Adam, one shuffle of both together
+
+Touches: retain, forget; labels of neither are used. Departs from the authors' code in three
+constants: it divides the KL by the number of classes too and has no T², which Adam cancels,
+and its incompetent ResNet has torchvision's first weights; here every module's
+`reset_parameters` gives them, under a seed of the run. Both teachers are in evaluation mode, the new one with
+BatchNorm's first statistics (mean 0, variance 1), and are asked once per image.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+
+from unlearning.data.batches import index_batches
+from unlearning.methods.base import Problem, untrained_copy
+from unlearning.methods.scrub import divergence
+from unlearning.models.base import Classifier
+from unlearning.optim import Adam
+from unlearning.recipe import Strict
+from unlearning.training import predict
+
+TOUCHES = frozenset({"retain", "forget"})
+
+
+class Settings(Strict):
+    """retain_share: the part of D_r that is used; temperature: T of teachers and student."""
+
+    retain_share: float = Field(gt=0, le=1)
+    temperature: float = Field(gt=0)
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    lr: float = Field(gt=0)
+
+
+def incompetent(model: Classifier, generator: torch.Generator) -> Classifier:
+    """A new network of the same architecture.
+
+    Raises ValueError if a module has weights that it cannot draw anew: the teacher would
+    still know something.
+    """
+    for name, module in model.named_modules():
+        owns = any(True for _ in module.parameters(recurse=False))
+        if owns and not hasattr(module, "reset_parameters"):
+            raise ValueError(f"{name or 'the model'} has weights but no reset_parameters")
+    return untrained_copy(model, generator)
+
+
+def share_of(indices: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """A random part of `indices` [N], at least one, none twice."""
+    order = torch.randperm(len(indices), generator=generator)
+    return indices[order[: max(1, round(share * len(indices)))].to(indices.device)]
+
+
+def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifier:
+    """Run all epochs on `model` in place."""
+    forget = problem.indices("forget")
+    retain = share_of(problem.indices("retain"), settings.retain_share, problem.generator)
+    stranger = incompetent(model, problem.generator)
+    targets = torch.cat(
+        [predict(stranger, problem.train, forget), predict(model, problem.train, retain)]
+    )
+    joint = torch.cat([forget, retain])
+    optimizer = Adam(model.parameters(), lr=settings.lr)
+    model.train()
+    for _ in range(settings.epochs):
+        for positions in index_batches(len(joint), settings.batch_size, problem.generator):
+            positions = positions.to(joint.device)
+            images, _ = problem.train.batch(joint[positions])
+            loss = divergence(model(images), targets[positions], settings.temperature)
+            problem.step(optimizer, loss)
+    return model
