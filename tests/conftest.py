@@ -120,8 +120,10 @@ def make_problem():
         else:
             chosen = torch.arange(len(labels)) < forget
         given = {"classes": 4, "seed": 7, "reference": {"test": 0.5, "validation": 0.5}}
-        if "surrogate" in touches:
-            given["surrogate"] = surrogate("noise", 24, getattr(data, "unwatched", data), 0)
+        plain = dataclasses.replace(
+            data, images=getattr(data.images, "tensor", data.images), labels=labels
+        )
+        given["surrogate"] = surrogate("noise", 24, plain, 0)
         return options.pop("problem", Problem)(
             train=data,
             retain=(~chosen).nonzero().flatten(),

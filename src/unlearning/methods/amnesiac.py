@@ -8,8 +8,8 @@ both parts together, shuffled anew in each epoch. (The other method of that pape
 back stored updates of the training, needs them recorded and is not this one.)
 
 Touches: retain, forget. SGD with momentum, learning rate constant, plain images. Departs from
-the forms in use, which take Adam, in the optimizer, and where they redraw any class but the
-true one for several removed classes.
+the authors' notebook, which goes on with the Adam of the training, in the optimizer; it removes
+one class, so that what several classes or single images may get is decided here.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ architecture. With p^T = softmax(f / T) and S a random `retain_share` of D_r, dr
     t(x) = p^T_θd(x) for x in D_f,  p^T_θo(x) for x in S
     min_θ  mean over D_f ∪ S of T² · KL(t(x) ‖ p^T_θ(x)),   Adam, one shuffle of both together
 
-Touches: retain, forget; labels of neither are used. Departs from the authors' code in three
-constants: it divides the KL by the number of classes too and has no T², which Adam cancels,
-and its incompetent ResNet has torchvision's first weights; here every module's
-`reset_parameters` gives them, under a seed of the run. Both teachers are in evaluation mode, the new one with
-BatchNorm's first statistics (mean 0, variance 1), and are asked once per image.
+Touches: retain, forget; the labels of neither matter. Departs from the authors' code, which
+divides the KL by the number of classes as well and has no T²: constants, which Adam cancels.
+Every module's `reset_parameters` makes the new network, under a seed of the run. Both teachers
+are in evaluation mode, the new one with BatchNorm's first statistics (mean 0, variance 1), and
+are asked once an image.
 """
 
 from __future__ import annotations

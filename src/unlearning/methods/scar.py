@@ -11,10 +11,10 @@ the mean m_i and covariance S_i of t(Ψ_o(x)) over its retained images, from the
 
 over images to forget x_j and surrogates x_s, images of another kind (`data/surrogates.py`);
 f are the logits, g those of the original. In class removal the surrogates that the original
-takes for a removed class are left out, and g of the removed classes is set to the smallest
-of all the others' logits: what is distilled knows nothing of them. Each batch to forget
-takes R (`batch_ratio`) Adam steps, each with another batch of surrogates; after each epoch
-comes DUCK's stop test.
+takes for a removed class are left out (if that leaves any), and g of the removed classes is
+set to the smallest of all remaining logits: what is distilled knows nothing of them. Each
+batch to forget takes R (`batch_ratio`) Adam steps, each with another batch of surrogates;
+after each epoch comes DUCK's stop test.
 
 Touches: retain, forget, surrogate. Retained images are read once, for m_i and S_i, which the
 paper stores at training time; no update sees them.
@@ -167,13 +167,12 @@ def teacher(logits: torch.Tensor, removed: tuple[int, ...]) -> tuple[torch.Tenso
     """What to distil from the original's logits [N, K], and which of the N count, a bool [N].
 
     removed: classes of a class removal, none in homogeneous removal. Images taken for one
-    of them do not count, and its logits become the smallest one of the images that do.
-    Raises ValueError if none is left.
+    of them do not count, unless all are; its logits become the smallest of all that count.
     """
     gone = torch.tensor(removed, dtype=torch.int64, device=logits.device)
     counts = ~torch.isin(logits.argmax(1), gone)
     if not counts.any():
-        raise ValueError("the original takes every surrogate image for a class to remove")
+        counts = torch.ones_like(counts)
     return logits.index_fill(1, gone, logits[counts].min().item()), counts
 
 
@@ -192,7 +191,7 @@ def distillation(
 def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifier:
     """Run SCAR on `model` in place until the stop test passes or the epochs are used up."""
     known, rows = _targets(model, problem, settings)
-    logits = predict(model, problem.surrogate, problem.indices("surrogate")).clone()
+    logits = predict(model, problem.surrogate, problem.indices("surrogate"))
     target, counts = teacher(logits, problem.forget_classes)
     optimizer = Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     surrogate_batches = problem.endless("surrogate", settings.batch_size)
@@ -222,7 +221,7 @@ def _targets(
     features = tukey(embed(model, problem.train, retain), settings.delta)
     means, correlations = distributions(features, labels[retain], classes, settings)
     problem.check(correlations.sum())
-    known = Distributions(means.clone(), torch.linalg.cholesky(correlations).clone())
+    known = Distributions(means, torch.linalg.cholesky(correlations))
     directions = normalize(tukey(embed(model, problem.train, forget), settings.delta))
     distances = torch.stack([known.distance(directions, r) for r in range(len(classes))], 1)
-    return known, nearest_wrong(distances, labels[forget], classes).clone()
+    return known, nearest_wrong(distances, labels[forget], classes)
