@@ -21,6 +21,7 @@ from unlearning.models import ERM, build, erm
 from unlearning.models.base import Classifier
 
 ROOT = Path(__file__).resolve().parents[1]
+FEW = ("epochs", "repair_epochs", "noise_steps")  # settings cut short in the tests
 METHOD_FILES = ROOT / "configs" / "methods"
 
 
@@ -262,7 +263,7 @@ class TinyRun:
         start = self.model_folder(split if cell.method == "oracle" else None, ending)
         identity = {"dataset": "tiny", "arch": "small_cnn", "scenario": split.scenario}
         found = hyperparameters.resolve(cell.method, identity, {}, METHOD_FILES)
-        few = {key: min(value, 2) for key, value in found.items() if "epochs" in key}
+        few = {key: min(value, 2) for key, value in found.items() if key in FEW}
         settings = {key: v for key, v in self.model_settings().items() if key != "training"}
         settings |= {"scenario": split.scenario, "split": split.key, "method": cell.method}
         settings |= {"base_method": cell.method, "hyperparameters": found | few, "unlearn_seed": 0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,14 @@ CASES = {
 DEFINED = [
     (name, case) for name in METHODS for case in CASES if name in IN_BOTH or case != "homogeneous"
 ]
+FEW = re.compile("epochs|noise_steps")
 NAMES = {"dataset": "fashion_mnist_mini", "arch": "small_cnn", "scenario": "class_removal"}
 
 
 def settings_of(name, **changes):
     """The method's own defaults, with few epochs and small batches where it has such keys."""
     found = hyperparameters.resolve(name, NAMES, {}, METHOD_FILES)
-    found |= {key: min(value, 2) for key, value in found.items() if "epochs" in key}
+    found |= {key: min(value, 2) for key, value in found.items() if FEW.search(key)}
     found |= {key: min(value, 8) for key, value in found.items() if "batch_size" in key}
     if name == "ssd":
         found["alpha"] = 1.2  # the tests forget a large share: with more no weight is selected

@@ -7,15 +7,15 @@ The teacher is the original θ_o in evaluation mode. With p^T = softmax(f / T):
     min pass:   min over θ of mean over D_r of α · d(x) + γ · CE(f_θ(x), y)    in every epoch
 
 Each epoch is the max pass, if it has one, then the min pass, with one SGD for both. So
-`max_steps: 2` is two max passes; DUCK's re-run counted epochs from 0 up to and including
-max_steps, one more than named. The learning rate is multiplied by `decay` after each of
-`milestones`, in epochs.
+`max_steps: 2` is two max passes. The authors' notebooks count epochs from 1 and agree; their
+module `scrub.py` and DUCK's re-run count from 0 and test `epoch <= max_steps`: one more. The
+learning rate is multiplied by `decay` after each of `milestones`, in epochs.
 
 Touches: retain, forget. Departs from the authors' code in that the teacher's outputs are
-computed once per image: it never augments and its teacher never changes, so nothing else
-changes with it. No clipping and no averaging of weights, which their released runs switch
-off. Without BatchNorm or dropout the first max pass starts at KL = 0, where the gradient is
-0: it does nothing, in their code too.
+computed once per image, which without augmentation gives the same numbers. (In `scrub.py` the
+optimizer moves the model but the student, a copy, is returned: nothing is unlearned.) Without
+BatchNorm or dropout the first max pass starts at KL = 0, where the gradient is 0: it does
+nothing, there too.
 
 The rewind variant is left out. It returns to the checkpoint whose forget error is nearest
 the *finished student's* error on held-out images distributed as D_f; a method here is given
