@@ -43,7 +43,7 @@ def trace(rows: Iterable[Mapping[str, Any]], config: RunConfig) -> list[dict[str
     settings = {v.name: v.settings for e in config.experiments for v in e.variants}
     cells: dict[tuple, dict[str, list]] = {}
     for row in rows:
-        if settings[row["method"]]:
+        if settings[row["method"]] and row["status"] != "not_defined":
             group = cells.setdefault(tuple(row[key] for key in KEYS), {})
             group.setdefault(row["method"], []).append(row)
     found = []
