@@ -196,8 +196,7 @@ def _notes(found: list[common.Panel], tables: list[pd.DataFrame]) -> list[str]:
     for panel, table in zip(found, tables, strict=True):
         notes += common.spread_notes(panel, table)
     for panel in found:
-        lost = common.status_notes(panel)
-        notes += [f"† {panel.short}, {method}: {note}" for method, note in lost]
+        notes += common.footnotes(panel, common.status_notes(panel))
     return notes
 
 

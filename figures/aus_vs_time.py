@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from unlearning.methods import ORIGINALS
 from unlearning.tables import by_method, summarise_metric
 
 COLUMNS = [
@@ -155,7 +156,8 @@ def _reference_lines(axes: Axes, drawn: pd.DataFrame) -> None:
 
 
 def draw(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """The figure and the numbers in it."""
+    """The figure and the numbers in it. A method's own original has no time: it is not here."""
+    runs = runs[~runs["method"].isin(set(ORIGINALS) - {"original"})]
     found = common.panels(runs)
     tables = [numbers(panel) for panel in found]
     looks = common.looks(name for name, _ in by_method(runs) if name != "original")
@@ -203,7 +205,7 @@ def _notes(found: list[common.Panel], tables: list[pd.DataFrame]) -> list[str]:
     for panel, table in zip(found, tables, strict=True):
         notes += common.spread_notes(panel, table)
     for panel, table in zip(found, tables, strict=True):
-        notes += [f"† {panel.short}, {method}: {note}" for method, note in lost(panel, table)]
+        notes += common.footnotes(panel, lost(panel, table))
     return notes
 
 

@@ -129,6 +129,14 @@ def status_notes(panel: Panel) -> list[tuple[str, str]]:
     return [(name, textwrap.shorten(note, 180, placeholder=cut)) for name, note in notes if note]
 
 
+def footnotes(panel: Panel, notes: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each note, with every method that it holds for."""
+    named: dict[str, list[str]] = {}
+    for name, note in notes:
+        named.setdefault(note, []).append(name)
+    return [f"† {panel.short}, {', '.join(names)}: {note}" for note, names in named.items()]
+
+
 def spread_notes(panel: Panel, drawn: pd.DataFrame) -> list[str]:
     """Over what the means of `drawn` (column `over`) run, the methods that differ by name."""
     overs = drawn.loc[drawn["kind"] != "cell", ["method", "over"]].drop_duplicates()

@@ -231,7 +231,7 @@ def test_a_run_without_any_result_still_draws(name, tmp_path):
     figure, table = drawn(name, lose(runs, runs["method"] != "", "missing", "not run"), tmp_path)
     figure.canvas.draw()
     assert table.empty
-    assert "duck: 6 of 6 cells missing" in texts(figure)
+    assert "duck_released: 6 of 6 cells missing" in texts(figure)
     figure, _ = drawn(name, runs[:0], tmp_path)
     assert "No class_removal cell in this run" in texts(figure)
 

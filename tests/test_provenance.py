@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import METHOD_FILES, ROOT
 
-from unlearning import files, provenance
+from unlearning import files, hyperparameters, provenance
 from unlearning.data.catalogue import catalogue
 from unlearning.entry import stage_modules
 from unlearning.models import FAMILIES
@@ -62,6 +62,12 @@ for case in json.load(sys.stdin):
 """
 
 
+def case_of(method):
+    """The key of a method's unlearning, with the architecture of the original it starts from."""
+    ending = hyperparameters.original_of(method, METHOD_FILES).removeprefix("original")
+    return "unlearn", f"small_cnn{ending}", method
+
+
 def commands(tiny_run, folder):
     """(verb, architecture, method) and a command line that runs it inside `folder`, or None."""
     shutil.copytree(tiny_run.folder, folder, dirs_exist_ok=True)
@@ -82,7 +88,7 @@ def commands(tiny_run, folder):
         ("tabulate", None, None): ["--runs", runs, "--out", str(folder / "tables")],
     }
     for method in METHODS:
-        found["unlearn", "small_cnn", method] = moved("unlearn", method, "class-1")
+        found[case_of(method)] = moved("unlearn", method, "class-1")
     for verb in VERBS:
         if verb not in {key[0] for key in found}:
             found[verb, None, None] = None
@@ -121,7 +127,7 @@ def names(paths):
 
 CASES = [(verb, None, None) for verb in VERBS if verb not in ("train", "unlearn")]
 CASES += [("train", "small_cnn", None), ("train", "resnet18", None)]
-CASES += [("unlearn", "small_cnn", method) for method in METHODS]
+CASES += [case_of(method) for method in METHODS]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(filter(None, case)))
@@ -255,9 +261,7 @@ def test_editing_one_method_changes_the_hash_of_its_own_runs_alone(package, edit
     with open(package / "methods" / f"{edited}.py", "a", encoding="utf-8") as handle:
         handle.write("\nEDITED = 1\n")
     changed = {case for case in CASES if hash_now(*case) != before[case]}
-    assert changed == {
-        ("unlearn", "small_cnn", method) for method in METHODS if imports(method, edited)
-    }
+    assert changed == {case_of(method) for method in METHODS if imports(method, edited)}
 
 
 def test_editing_one_architecture_leaves_the_others_alone(package):
