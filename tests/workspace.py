@@ -51,7 +51,7 @@ class Workspace:
 
     def snakemake(self, *words: str, config: str = "configs/tiny.yaml") -> tuple[int, str]:
         """Run Snakemake on a config of the copy."""
-        return self.command("snakemake", "--cores", "2", "--configfile", config, *words)
+        return self.command("snakemake", *words, "--cores", "2", "--configfile", config)
 
     def planned(self, config: str = "configs/tiny.yaml") -> dict[str, int]:
         """How often each rule would run now, by a dry run; empty if there is nothing to do."""
