@@ -191,11 +191,15 @@ def save(figure: Figure, numbers: pd.DataFrame, stem: str | Path) -> None:
     write_text(f"{stem}.csv", numbers.to_csv(index=False, lineterminator="\n"))
 
 
-def run(draw: Callable[[pd.DataFrame], tuple[Figure, pd.DataFrame]], about: str) -> None:
+def run(
+    draw: Callable[[pd.DataFrame], tuple[Figure, pd.DataFrame]],
+    about: str,
+    read: Callable[[str], pd.DataFrame] = read_runs,
+) -> None:
     """The command line of a figure: `--runs runs.csv --out STEM`."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--runs", required=True, help="runs.csv, one row a cell")
+    parser.add_argument("--runs", required=True, help="runs.csv, or roc.csv for the ROC curves")
     parser.add_argument("--out", required=True, help="stem of the files to write")
     options = parser.parse_args()
     with plt.style.context(Path(__file__).with_name("style.mplstyle")):
-        save(*draw(read_runs(options.runs)), options.out)
+        save(*draw(read(options.runs)), options.out)

@@ -159,6 +159,9 @@ def make_start(make_cnn):
     return make
 
 
+SHADOWS = 4
+
+
 class TinyRun:
     """A whole run on 40 images of four classes: `call` runs a verb and keeps its command line."""
 
@@ -183,6 +186,7 @@ class TinyRun:
                         if name not in REFERENCES
                     ],
                     "train_seeds": [0],
+                    "attacks": {"shadows": SHADOWS},
                 }
             ],
         }
@@ -211,8 +215,12 @@ class TinyRun:
     def call(self, verb: str, *key: str, **options) -> None:
         argv = []
         for name, value in options.items():
-            text = value if isinstance(value, (str, Path)) else canonical_json(value)
-            argv += [f"--{name.replace('_', '-')}", str(text)]
+            argv.append(f"--{name.replace('_', '-')}")
+            if name == "shadows":
+                argv += map(str, value)
+            else:
+                text = value if isinstance(value, (str, Path)) else canonical_json(value)
+                argv.append(str(text))
         importlib.import_module(f"unlearning.stages.{verb}").main(argv)
         self.commands[verb, *key] = argv
 
@@ -285,19 +293,47 @@ class TinyRun:
         names = {"model": "model.safetensors", "outputs": "outputs.safetensors"}
         return {key: folder / name for key, name in (names | {"record": "record.json"}).items()}
 
-    def score(self, split: grid.Split) -> None:
+    def shadow(self, number: int) -> None:
+        settings = {k: v for k, v in self.model_settings().items() if k != "train_seed"}
+        folder = self.root / f"shadow-{number}"
+        self.call(
+            "shadow",
+            str(number),
+            data=self.data,
+            settings=settings | {"shadow": number},
+            outputs=folder / "outputs.safetensors",
+            record=folder / "record.json",
+        )
+
+    def measure(self, split: grid.Split) -> None:
+        """What is found of the cells of one forget set: scores, attacks, probes, an ensemble."""
         group = [c for c in self.cells if c.split == split.key]
         compared = {
             c.name: f"{hyperparameters.original_of(c.method, METHOD_FILES)}/unlearn-0"
             for c in group
         }
+        shared = {
+            "folder": (self.root / group[0].folder).parents[1],
+            "split": self.split_file(split),
+        }
+        oracle = {"oracle": "oracle/unlearn-0"}
+        shadows = [self.root / f"shadow-{k}" / "outputs.safetensors" for k in range(SHADOWS)]
+        options = {
+            "score": {"cells": compared, **oracle},
+            "attack": {"cells": list(compared), "shadows": shadows, "variance": "global"},
+            "probe": {"cells": compared, "data": self.data, **oracle},
+        }
+        for verb, stage in (("score", "scores"), ("attack", "attacks"), ("probe", "probes")):
+            out = self.root / group[0].measured(stage)
+            self.call(verb, split.key, **shared, **options[verb], out=out)
         self.call(
-            "score",
+            "ensemble",
             split.key,
-            folder=(self.root / group[0].folder).parents[1],
-            cells=compared,
-            split=self.split_file(split),
-            out=self.root / group[0].scores,
+            folder=shared["folder"].parent,
+            split=shared["split"],
+            cells={c.method: [f"train-0/{c.name}"] for c in group},
+            variance="global",
+            out=self.root / group[0].ensemble,
         )
 
     def everything(self) -> TinyRun:
@@ -311,12 +347,14 @@ class TinyRun:
             self.train(split)
         for cell in self.cells:
             self.unlearn(cell, splits[cell.split])
+        for number in range(SHADOWS):
+            self.shadow(number)
         for split in splits.values():
-            self.score(split)
+            self.measure(split)
         config = self.root / "config.json"
         self.call("resolve", config=self.config.model_dump(), out=config)
-        out = self.root / "runs.csv"
-        self.call("collect", config=config, root=self.root, methods=METHOD_FILES, out=out)
+        root = self.root
+        self.call("collect", config=config, root=root, methods=METHOD_FILES, out=root)
         return self
 
 

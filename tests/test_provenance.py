@@ -76,7 +76,8 @@ def commands(tiny_run, folder):
         return [text.replace(str(tiny_run.folder), str(folder)) for text in tiny_run.commands[key]]
 
     info = catalogue(ROOT / "configs" / "datasets.csv")["fashion_mnist_mini"].as_json()
-    runs = str(folder / "results" / "tiny" / "runs.csv")
+    run = folder / "results" / "tiny"
+    tables = ["--runs", str(run / "runs.csv"), "--ensembles", str(run / "ensembles.csv")]
     found = {
         ("fetch", None, None): ["--info", info, "--out", str(folder / "fetched")],
         ("split", None, None): moved("split", "seed-0"),
@@ -85,7 +86,11 @@ def commands(tiny_run, folder):
         ("score", None, None): moved("score", "class-1"),
         ("resolve", None, None): moved("resolve"),
         ("collect", None, None): moved("collect"),
-        ("tabulate", None, None): ["--runs", runs, "--out", str(folder / "tables")],
+        ("tabulate", None, None): [*tables, "--out", str(folder / "tables")],
+        ("shadow", "small_cnn", None): moved("shadow", "0"),
+        ("attack", None, None): moved("attack", "class-1"),
+        ("probe", "small_cnn", None): moved("probe", "seed-0"),
+        ("ensemble", None, None): moved("ensemble", "class-1"),
     }
     for method in METHODS:
         found[case_of(method)] = moved("unlearn", method, "class-1")
@@ -125,8 +130,9 @@ def names(paths):
     return {str(Path(path).relative_to(LIBRARY)) for path in paths}
 
 
-CASES = [(verb, None, None) for verb in VERBS if verb not in ("train", "unlearn")]
-CASES += [("train", "small_cnn", None), ("train", "resnet18", None)]
+BUILDERS = ("train", "shadow", "probe")
+CASES = [(verb, None, None) for verb in VERBS if verb not in (*BUILDERS, "unlearn")]
+CASES += [(verb, "small_cnn", None) for verb in BUILDERS] + [("train", "resnet18", None)]
 CASES += [case_of(method) for method in METHODS]
 
 
@@ -171,9 +177,9 @@ print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 """
 
 
-@pytest.mark.parametrize("verb", ["score", "collect", "resolve", "split"])
+@pytest.mark.parametrize("verb", ["score", "attack", "ensemble", "collect", "resolve", "split"])
 def test_torch_is_not_loaded_to_score_collect_and_resolve(tiny_run, tmp_path, verb):
-    key = {"score": ("class-1",), "split": ("seed-0",)}.get(verb, ())
+    key = {"collect": (), "resolve": (), "split": ("seed-0",)}.get(verb, ("class-1",))
     argv = list(tiny_run.commands[verb, *key])
     argv[argv.index("--out") + 1] = str(tmp_path / "out")
     command = [sys.executable, "-c", LOADED, verb, *argv]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unlearning.evaluation import LAYOUTS
 from unlearning.metrics.aus import aus_of_means, class_removal_aus, homogeneous_removal_aus
 from unlearning.stages.tabulate import SCENARIOS, seconds, tabulate
 from unlearning.stats import summarise
@@ -316,7 +317,8 @@ def test_aus_per_run_and_aus_of_means_are_two_columns(runs, tmp_path):
 def test_the_same_runs_give_the_same_bytes(runs, folder, tmp_path):
     again = write_tables(runs, tmp_path)
     names = sorted(path.name for path in folder.iterdir())
-    assert names == sorted(f"{scenario}.{form}" for scenario in SCENARIOS for form in FORMATS)
+    tables = [*SCENARIOS, *LAYOUTS]
+    assert names == sorted(f"{table}.{form}" for table in tables for form in FORMATS)
     assert all((folder / name).read_bytes() == (again / name).read_bytes() for name in names)
 
 

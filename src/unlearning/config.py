@@ -121,6 +121,18 @@ class Tuning(Strict):
     budget: int = Field(gt=0)
 
 
+class Attacks(Strict):
+    """The membership attacks on an experiment's models (metrics.membership).
+
+    shadows: shadow models in the pool, an even number from 4 on; each pair is trained on
+    complementary random halves of all images. variance: of LiRA's Gaussians, `per_example`, or
+    `global`, one for all examples, which is steadier with few shadow models.
+    """
+
+    shadows: int = Field(ge=4, le=1024, multiple_of=2)
+    variance: Literal["per_example", "global"] = "global"
+
+
 class Experiment(Strict):
     """One data set and architecture: its originals, oracles, scenarios and methods."""
 
@@ -137,6 +149,7 @@ class Experiment(Strict):
     unlearn_seeds: Seeds = Field(default_factory=lambda: [0])
     resources: Resources = Resources()
     tuning: Tuning | None = None
+    attacks: Attacks | None = None
 
     @field_validator("train_seeds", "unlearn_seeds")
     @classmethod
@@ -274,6 +287,7 @@ def tuning_experiment(experiment: Experiment, candidates: Mapping[str, list[dict
         "train_seeds": experiment.tuning.train_seeds,
         "scenarios": experiment.tuning.scenarios,
         "tuning": None,
+        "attacks": None,
     }
     return experiment.model_copy(update=changes)
 
@@ -330,6 +344,7 @@ _BLOCKS = {
     "scenarios": Scenarios,
     "resources": Resources,
     "tuning": Tuning,
+    "attacks": Attacks,
     "methods": Variant,
     "experiments": Experiment,
 }

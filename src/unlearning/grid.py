@@ -9,6 +9,9 @@ from typing import Any
 from unlearning.config import ClassRemoval, Experiment, HomogeneousRemoval, RunConfig
 from unlearning.methods import ORIGINALS, REFERENCES
 
+FEWEST_SEEDS = 4
+"""Training seeds from which on ensembles are measured: fewer models say nothing of a spread."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -50,10 +53,17 @@ class Cell:
         """Where the cell's files lie, below the run's folder."""
         return f"{self.experiment}/runs/{self.group}/{self.name}"
 
+    def measured(self, stage: str) -> str:
+        """The file with what a stage found of the cell's group, below the run's folder.
+
+        stage: `scores`, `attacks` or `probes`.
+        """
+        return f"{self.experiment}/{stage}/{self.group}.json"
+
     @property
-    def scores(self) -> str:
-        """The file with the metrics of the cell's group, below the run's folder."""
-        return f"{self.experiment}/scores/{self.group}.json"
+    def ensemble(self) -> str:
+        """The file with what takes every training seed of the forget set."""
+        return f"{self.experiment}/ensembles/{self.scenario}/{self.split}.json"
 
 
 def class_key(classes: list[int]) -> str:

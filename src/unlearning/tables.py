@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from unlearning.methods import REFERENCES
+from unlearning.metrics import names
 from unlearning.metrics.aus import SCENARIOS, aus_of_means
 from unlearning.stats import Summary, summarise
 
@@ -25,15 +26,12 @@ TEXT = [
     "status",
     "reason",
 ]
-OPTIONAL = ("experiment", "touches", "reason", "official_seconds", "compared_with")
-ACCURACIES = [
-    "retain_train_accuracy",
-    "forget_train_accuracy",
-    "retain_test_accuracy",
-    "forget_test_accuracy",
-    "test_accuracy",
-]
-METRICS = [*ACCURACIES, "aus", "unlearning_seconds", "official_seconds", "peak_memory_mb"]
+OPTIONAL = (
+    *("experiment", "touches", "reason", "official_seconds", "compared_with"),
+    *names.DISTANCES,
+    *names.ATTACKS,
+)
+SCENARIO_METRICS = (*names.ACCURACIES, "aus", *names.COSTS)
 
 
 def read_runs(runs_csv: str | Path) -> pd.DataFrame:
@@ -45,14 +43,13 @@ def read_runs(runs_csv: str | Path) -> pd.DataFrame:
     for a cell given twice, which would count double in every mean.
     """
     runs = pd.read_csv(runs_csv, dtype=str, keep_default_na=False)
-    for name in OPTIONAL:
-        if name not in runs:
-            runs[name] = ""
-    absent = [name for name in [*TEXT, *METRICS] if name not in runs]
+    absent = [name for name in OPTIONAL if name not in runs]
+    runs = runs.assign(**dict.fromkeys(absent, ""))
+    absent = [name for name in [*TEXT, *names.METRICS] if name not in runs]
     if absent:
         raise ValueError(f"{runs_csv}: no column {', '.join(absent)}")
-    runs = runs[[*TEXT, *METRICS]].copy()
-    for name in METRICS:
+    runs = runs[[*TEXT, *names.METRICS]].copy()
+    for name in names.METRICS:
         try:
             runs[name] = runs[name].replace("", "nan").astype(float)
         except ValueError as error:
@@ -61,7 +58,7 @@ def read_runs(runs_csv: str | Path) -> pd.DataFrame:
         strange = sorted(set(runs[name]) - set(known))
         if strange:
             raise ValueError(f"{runs_csv}: {name} {strange[0]!r} is none of {', '.join(known)}")
-    for name in ACCURACIES:
+    for name in names.ACCURACIES:
         if not runs[name].dropna().between(0, 1).all():
             raise ValueError(f"{runs_csv}: {name} holds a value that is no fraction in [0, 1]")
     identity = [*GROUP, "scenario", "method", *CELL, "unlearn_seed"]
@@ -74,9 +71,9 @@ def read_runs(runs_csv: str | Path) -> pd.DataFrame:
 
 def by_method(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The rows of each method: original, oracle, then the others as they first appear."""
-    names = list(dict.fromkeys(runs["method"]))
-    names.sort(key=lambda name: REFERENCES.index(name) if name in REFERENCES else len(REFERENCES))
-    return [(name, runs[runs["method"] == name]) for name in names]
+    found = list(dict.fromkeys(runs["method"]))
+    found.sort(key=lambda name: REFERENCES.index(name) if name in REFERENCES else len(REFERENCES))
+    return [(name, runs[runs["method"] == name]) for name in found]
 
 
 def summarise_metric(cells: pd.DataFrame, metric: str) -> Summary:
@@ -118,7 +115,7 @@ def scenario_table(runs: pd.DataFrame, scenario: str) -> pd.DataFrame:
 
 def _metrics(scenario: str) -> list[str]:
     absent = {"retain_test_accuracy", "forget_test_accuracy"}
-    return [m for m in METRICS if scenario == "class_removal" or m not in absent]
+    return [m for m in SCENARIO_METRICS if scenario == "class_removal" or m not in absent]
 
 
 def _csv_columns(scenario: str) -> list[str]:
@@ -165,11 +162,11 @@ def _aus_of_means(scenario: str, done: pd.DataFrame, group: pd.DataFrame) -> tup
 
     Which original is the column `compared_with`; where that is empty, `original`.
     """
-    names = set(done["compared_with"]) - {""} or {"original"}
+    compared = set(done["compared_with"]) - {""} or {"original"}
     removal = scenario == "class_removal"
     test = "retain_test_accuracy" if removal else "test_accuracy"
     forget = "forget_test_accuracy" if removal else "forget_train_accuracy"
-    originals = group[group["method"].isin(names) & (group["status"] == "ok")]
+    originals = group[group["method"].isin(compared) & (group["status"] == "ok")]
     originals = originals.drop_duplicates(CELL)[[*CELL, test]]
     paired = done[[*CELL, test, forget]].merge(originals, on=CELL, suffixes=("", "_original"))
     paired = paired.dropna()

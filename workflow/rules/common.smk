@@ -10,12 +10,12 @@ from unlearning.data.catalogue import catalogue
 from unlearning.files import canonical_json
 from unlearning.methods import ORIGINALS
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.models import FAMILIES
+from unlearning.models import ERM, FAMILIES
 from unlearning.entry import stage_modules
 from unlearning.provenance import code_hash, script_hash
 
 METHOD_FILES = "configs/methods"
-FIGURE_NAMES = ["aus_vs_time", "accuracies"]
+FIGURE_NAMES = ["aus_vs_time", "accuracies", "roc", "ranks"]
 
 
 def checked_config():
@@ -112,6 +112,18 @@ def cell(file):
     )
 
 
+def shadow(file):
+    """A file of a shadow model."""
+    return results(f"{{experiment}}/shadows/{{shadow}}/{file}")
+
+
+def group(stage):
+    """The file of a stage that measures a group; the path is grid.Cell.measured."""
+    return results(
+        f"{{experiment}}/{stage}/{{scenario}}/{{split}}/train-{{train_seed}}.json"
+    )
+
+
 def split_file():
     """The index file of a forget set."""
     return results("{experiment}/splits/{scenario}/{split}.json")
@@ -149,15 +161,21 @@ def runs_here(c):
 
 
 def group_of(w):
-    """The cells that are scored together: one forget set and training seed."""
-    where = f"{w.experiment}/scores/{w.scenario}/{w.split}/train-{w.train_seed}.json"
-    return [c for c in (*CELLS, *TUNING_CELLS) if c.scores == where and runs_here(c)]
+    """The cells that are measured together: one forget set and training seed."""
+    members = GROUPS[w.experiment, w.scenario, w.split, int(w.train_seed)]
+    return [c for c in members if runs_here(c)]
 
 
 def cells_to_score(w):
     """The records and logits of a group."""
     names = ("record.json", "outputs.safetensors")
     return [cell(name).format(**vars(c)) for c in group_of(w) for name in names]
+
+
+def cells_to_probe(w):
+    """The records, logits and models of a group."""
+    models = [cell("model.safetensors").format(**vars(c)) for c in group_of(w)]
+    return cells_to_score(w) + models
 
 
 def compared(w):
@@ -170,6 +188,64 @@ def compared(w):
     return canonical_json(pairs)
 
 
+def names_of(w):
+    """The cells of a group, as a JSON list."""
+    return canonical_json([c.name for c in group_of(w)])
+
+
+def oracle_of(w):
+    """The option that names the oracle's cell of a group; empty if it is not run."""
+    names = [c.name for c in group_of(w) if c.method == "oracle"]
+    return f"--oracle {names[0]}" if names else ""
+
+
+def probe_code(w):
+    """The content hash of the code that probes a group, which may hold masked models."""
+    return code("probe", experiment_of(w).arch + ERM)
+
+
+def pool_of(w):
+    """The outputs of an experiment's shadow models."""
+    return expand(
+        shadow("outputs.safetensors"),
+        experiment=w.experiment,
+        shadow=range(experiment_of(w).attacks.shadows),
+    )
+
+
+def ensemble_of(w):
+    """The cells of each method on one forget set, one a training seed."""
+    first = experiment_of(w).unlearn_seeds[0]
+    found = {}
+    for seed in experiment_of(w).train_seeds:
+        for c in GROUPS[w.experiment, w.scenario, w.split, seed]:
+            if c.unlearn_seed == first and runs_here(c):
+                found.setdefault(c.method, []).append(c)
+    return found
+
+
+def ensemble_inputs(w):
+    """The records and logits of an ensemble."""
+    names = ("record.json", "outputs.safetensors")
+    members = [c for group in ensemble_of(w).values() for c in group]
+    return [cell(name).format(**vars(c)) for c in members for name in names]
+
+
+def ensemble_cells(w):
+    """Each method's cells below the forget set's folder, as JSON."""
+    folders = {
+        method: [f"train-{c.train_seed}/{c.name}" for c in group]
+        for method, group in ensemble_of(w).items()
+    }
+    return canonical_json(folders)
+
+
+def variance_of(w):
+    """The variance of LiRA's Gaussians in an experiment."""
+    attacks = experiment_of(w).attacks
+    return attacks.variance if attacks else "global"
+
+
 def tuning_config(_):
     """The searches of this run as a config, as JSON."""
     found = CONFIG.model_copy(update={"experiments": TUNING})
@@ -180,7 +256,21 @@ def finished(cells):
     """Every cell's record and scores; of a partial run, those that were run."""
     runnable = [c for c in cells if runs_here(c)]
     records = [cell("record.json").format(**vars(c)) for c in runnable]
-    return records + sorted({results(c.scores) for c in runnable})
+    return records + sorted({results(c.measured("scores")) for c in runnable})
+
+
+def measured():
+    """What else is measured of the run's cells: attacks, probes and ensembles."""
+    runnable = [c for c in CELLS if runs_here(c)]
+    found = {c.measured("attacks") for c in runnable if experiment_of(c).attacks}
+    oracles = [c for c in runnable if c.method == "oracle"]
+    found |= {c.measured("probes") for c in oracles}
+    found |= {
+        c.ensemble
+        for c in oracles
+        if len(experiment_of(c).train_seeds) >= grid.FEWEST_SEEDS
+    }
+    return [results(file) for file in sorted(found)]
 
 
 def experiment_of(w):
@@ -200,7 +290,7 @@ def data_of(w):
     return f"data/{experiment_of(w).dataset}.safetensors"
 
 
-def model_settings(w):
+def model_settings(w, seed="train_seed"):
     """What identifies an original: the experiment's model and recipe, and the seed."""
     experiment = experiment_of(w)
     keys = ("dataset", "arch", "pretrained", "head_dropout", "evaluation")
@@ -210,7 +300,7 @@ def model_settings(w):
         "experiment": w.experiment,
         "training": experiment.training.model_dump(),
         "threads": experiment.resources.threads,
-        "train_seed": int(w.train_seed),
+        **({seed: int(getattr(w, seed))} if seed else {}),
     }
 
 
@@ -222,6 +312,12 @@ def oracle_settings(w):
     return canonical_json(
         model_settings(w) | {"scenario": w.scenario, "split": w.split}
     )
+
+
+def shadow_settings(w):
+    """What identifies a shadow model: the experiment's model and recipe, and its number."""
+    found = model_settings(w, None) | {"shadow": int(w.shadow)}
+    return canonical_json(found)
 
 
 def unlearn_settings(w):
@@ -267,6 +363,9 @@ SPLITS = {
 CELLS = grid.cells(CONFIG)
 # Not the oracles: no candidate is compared with one.
 TUNING_CELLS = [c for e in TUNING for c in grid.cells_of(e) if c.method != "oracle"]
+GROUPS = {}
+for c in (*CELLS, *TUNING_CELLS):
+    GROUPS.setdefault((c.experiment, c.scenario, c.split, c.train_seed), []).append(c)
 MODELS = sorted(
     {
         original("model.safetensors").format(
@@ -276,9 +375,17 @@ MODELS = sorted(
     }
     | {oracle("model.safetensors").format(**vars(c)) for c in CELLS}
 )
+TABLE_NAMES = [
+    *SCENARIOS,
+    "membership",
+    "oracle_distance",
+    "statistics",
+    "variance",
+    "ensembles",
+]
 TABLES = expand(
-    results("tables/{scenario}.{form}"),
-    scenario=SCENARIOS,
+    results("tables/{table}.{form}"),
+    table=TABLE_NAMES,
     form=["csv", "md", "tex", "html"],
 )
 FIGURES = expand(
@@ -293,6 +400,7 @@ wildcard_constraints:
     trunk="originals(_erm)?",
     scenario="|".join(SCENARIOS),
     train_seed=r"\d+",
+    shadow=r"\d+",
     unlearn_seed=r"\d+",
     dataset=r"[^/]+",
     split=r"[^/]+",

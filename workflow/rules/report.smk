@@ -27,10 +27,12 @@ rule resolve_config:
 rule collect:
     """One row a cell: pure concatenation of records and metrics."""
     input:
-        lambda w: finished(CELLS),
+        lambda w: finished(CELLS) + measured(),
         config=results("config.json"),
     output:
-        results("runs.csv"),
+        runs=results("runs.csv"),
+        roc=results("roc.csv"),
+        ensembles=results("ensembles.csv"),
     log:
         results("logs/collect.log"),
     conda:
@@ -39,16 +41,17 @@ rule collect:
         root=lambda w, output: os.path.dirname(output[0]),
         code=code("collect"),
     message:
-        "collect every cell into {output}"
+        "collect every cell into {output.runs}"
     shell:
         "python -m unlearning collect --config {input.config} --root {params.root}"
-        " --out {output} > {log} 2>&1"
+        " --out {params.root} > {log} 2>&1"
 
 
 rule tabulate:
-    """The tables of both scenarios, from runs.csv."""
+    """The tables, from runs.csv and ensembles.csv."""
     input:
-        results("runs.csv"),
+        runs=results("runs.csv"),
+        ensembles=results("ensembles.csv"),
     output:
         TABLES,
     log:
@@ -59,15 +62,16 @@ rule tabulate:
         folder=lambda w, output: os.path.dirname(output[0]),
         code=code("tabulate"),
     message:
-        "tabulate {input}"
+        "tabulate {input.runs}"
     shell:
-        "python -m unlearning tabulate --runs {input} --out {params.folder} > {log} 2>&1"
+        "python -m unlearning tabulate --runs {input.runs} --ensembles {input.ensembles}"
+        " --out {params.folder} > {log} 2>&1"
 
 
 rule plot:
-    """One figure, from runs.csv."""
+    """One figure, from runs.csv, or the ROC curves from roc.csv."""
     input:
-        results("runs.csv"),
+        lambda w: results("roc.csv" if w.figure == "roc" else "runs.csv"),
     output:
         multiext(results("figures/{figure}"), ".svg", ".pdf", ".png", ".csv"),
     log:

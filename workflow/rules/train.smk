@@ -1,4 +1,5 @@
-# Training: originals on all training images, oracles on those that a split retains.
+# Training: originals on all training images, oracles on those that a split retains, shadow
+# models on random halves of all images.
 
 
 rule train_original:
@@ -51,3 +52,31 @@ use rule train_original as train_oracle with:
     message:
         "retrain the oracle of {wildcards.experiment} without {wildcards.split},"
         " seed {wildcards.train_seed}"
+
+
+rule train_shadow:
+    """Train one shadow model of the pool that all attacks of an experiment share."""
+    input:
+        data=data_of,
+    output:
+        outputs=shadow("outputs.safetensors"),
+        record=shadow("record.json"),
+    log:
+        results("logs/shadow/{experiment}/{shadow}.log"),
+    benchmark:
+        results("logs/shadow/{experiment}/{shadow}.benchmark.tsv")
+    conda:
+        "../../environment.yml"
+    threads: resource_of("threads")
+    resources:
+        runtime=resource_of("runtime"),
+        mem_mb=resource_of("mem_mb"),
+        gpu=resource_of("gpu"),
+    params:
+        settings=shadow_settings,
+        code=lambda w: code("shadow", experiment_of(w).arch),
+    message:
+        "train shadow model {wildcards.shadow} of {wildcards.experiment}"
+    shell:
+        "python -m unlearning shadow --data {input.data} --settings {params.settings:q}"
+        " --outputs {output.outputs} --record {output.record} > {log} 2>&1"

@@ -1,4 +1,4 @@
-# Unlearning: one method on one forget set from one original, and its scores.
+# Unlearning: one method on one forget set from one original.
 
 
 rule unlearn:
@@ -37,25 +37,3 @@ rule unlearn:
         " --start {input.start} --start-record {input.start_record}"
         " --settings {params.settings:q} --model {output.model}"
         " --outputs {output.outputs} --record {output.record} > {log} 2>&1"
-
-
-rule score:
-    """Metrics of all cells of a forget set and seed from their stored logits; no torch."""
-    input:
-        cells_to_score,
-        split=split_file(),
-    output:
-        results("{experiment}/scores/{scenario}/{split}/train-{train_seed}.json"),
-    log:
-        results("logs/score/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
-    conda:
-        "../../environment.yml"
-    params:
-        folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
-        cells=compared,
-        code=code("score"),
-    message:
-        "score {wildcards.split} of {wildcards.experiment}, train seed {wildcards.train_seed}"
-    shell:
-        "python -m unlearning score --folder {params.folder} --cells {params.cells:q}"
-        " --split {input.split} --out {output} > {log} 2>&1"

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from unlearning.data.splits import retained
+
 
 def accuracy(correct: np.ndarray, chosen: np.ndarray | None = None) -> float | None:
     """Share in [0, 1] of true entries, of all or of the chosen (mask or positions).
@@ -43,4 +45,23 @@ def accuracies(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> d
     return found | {
         "retain_test_accuracy": accuracy(test, ~removed),
         "forget_test_accuracy": accuracy(test, removed),
+    }
+
+
+def by_part(
+    outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Logits [n, K] and labels [n] on D_f (`forget`), D_r (`retain`) and the `test` images.
+
+    The test images are all of them in class removal, the evaluated half in homogeneous removal.
+    """
+    count = len(outputs["train_labels"])
+    chosen = {
+        "forget": ("train", np.asarray(split["forget"])),
+        "retain": ("train", retained(np.asarray(split["forget"]), count)),
+        "test": ("test", slice(None) if split["test"] is None else np.asarray(split["test"])),
+    }
+    return {
+        name: (outputs[f"{part}_logits"][at], outputs[f"{part}_labels"][at])
+        for name, (part, at) in chosen.items()
     }

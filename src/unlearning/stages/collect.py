@@ -1,43 +1,54 @@
-"""collect: the records and metrics of every cell of a run, one row each, in runs.csv."""
+"""collect: the records and metrics of every cell of a run, one row each, in runs.csv.
+
+Beside it roc.csv with LiRA's ROC curves, a row a point, and ensembles.csv with what takes the
+models of several training seeds, a row a method and forget set.
+"""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unlearning import grid, hyperparameters
 from unlearning.config import Experiment, RunConfig, parse
 from unlearning.files import read_json, write_text
+from unlearning.metrics import names
 
 COLUMNS = [
     *("dataset", "arch", "scenario", "split", "method"),
     *("train_seed", "split_seed", "unlearn_seed", "status"),
-    *("retain_train_accuracy", "forget_train_accuracy"),
-    *("retain_test_accuracy", "forget_test_accuracy", "test_accuracy", "aus"),
-    *("unlearning_seconds", "official_seconds", "peak_memory_mb"),
+    *(*names.ACCURACIES, "aus", *names.COSTS, *names.DISTANCES, *names.ATTACKS),
     *("validation_accuracy", "updates", "experiment", "base_method", "compared_with"),
     *("touches", "reason"),
     *("evaluation", "device", "settings_sha256", "code_sha256", "commit"),
 ]
+IDENTITY = ["experiment", *COLUMNS[:5], "train_seed", "unlearn_seed"]
+ROC_COLUMNS = [*IDENTITY, "false_positive_rate", "true_positive_rate", "shadow_models"]
+ENSEMBLE_COLUMNS = ["experiment", *COLUMNS[:5], "models", *names.ENSEMBLES]
+MEASURED = ("scores", "attacks", "probes")
+CODES = ("start_code_sha256", "code_sha256", *(f"{stage}_code_sha256" for stage in MEASURED))
 
 
 def main(argv: list[str]) -> None:
-    """Write runs.csv; a cell without files is a row with status `missing` or `not_defined`."""
+    """Write the files; a cell without results is a row with status `missing` or `not_defined`."""
     parser = argparse.ArgumentParser(prog="unlearning collect", description=__doc__)
     parser.add_argument("--config", required=True, help="the run's resolved config (JSON)")
     parser.add_argument("--root", required=True, help="the run's folder")
     parser.add_argument("--methods", default=hyperparameters.FOLDER, help="the settings files")
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--out", required=True, help="folder for the files")
     options = parser.parse_args(argv)
     config = parse(read_json(options.config), options.config)
-    rows = collect(config, Path(options.root), options.methods)
+    root, out = Path(options.root), Path(options.out)
+    rows = collect(config, root, options.methods)
     if not config.mixed_code:
         refuse_mixed_code(rows)
-    write_text(options.out, as_csv(rows))
+    write_text(out / "runs.csv", as_csv(rows))
+    write_text(out / "roc.csv", as_csv(roc_points(config, root, rows), ROC_COLUMNS))
+    write_text(out / "ensembles.csv", as_csv(ensembles(config, root, rows), ENSEMBLE_COLUMNS))
 
 
 def collect(config: RunConfig, root: Path, methods: str = hyperparameters.FOLDER) -> list[dict]:
@@ -45,10 +56,38 @@ def collect(config: RunConfig, root: Path, methods: str = hyperparameters.FOLDER
     return [_row(cell, config, root, methods) for cell in grid.cells(config)]
 
 
-def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows as CSV text with the columns COLUMNS; None is an empty field."""
+def roc_points(config: RunConfig, root: Path, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict]:
+    """The points of every ok cell's ROC curve that could be resolved; rows as from `collect`."""
+    for cell, row in zip(grid.cells(config), rows, strict=True):
+        if row["status"] != "ok" or not row["shadow_models"]:
+            continue
+        found = read_json(root / cell.measured("attacks"))
+        identity = {key: row[key] for key in (*IDENTITY, "shadow_models")}
+        rates = zip(found["false_positive_rates"], found["cells"][cell.name]["roc"], strict=True)
+        for false, true in rates:
+            if true is not None:
+                yield identity | {"false_positive_rate": false, "true_positive_rate": true}
+
+
+def ensembles(config: RunConfig, root: Path, rows: Iterable[Mapping[str, Any]]) -> list[dict]:
+    """One row a method and forget set of which an ensemble was measured."""
+    seeds = {e.label: len(e.train_seeds) for e in config.experiments}
+    found = {}
+    for cell, row in zip(grid.cells(config), rows, strict=True):
+        path = root / cell.ensemble
+        key = cell.ensemble, cell.method
+        wanted = key not in found and seeds[cell.experiment] >= grid.FEWEST_SEEDS
+        if wanted and path.exists():
+            measured = read_json(path)["methods"].get(cell.method, {"metrics": {}})
+            identity = {name: row[name] for name in ENSEMBLE_COLUMNS[:6]}
+            found[key] = identity | {"models": measured.get("models")} | measured["metrics"]
+    return list(found.values())
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
+    """The rows as CSV text with the named columns; None is an empty field."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -57,13 +96,13 @@ def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 def refuse_mixed_code(rows: Iterable[Mapping[str, Any]]) -> None:
     """Raise ValueError if two cells of one method and architecture ran different code.
 
-    Compared are the code that trained the model it started from, unlearned and scored.
+    Compared are the code that trained the model it started from, unlearned, and measured.
     """
     seen: dict[tuple, dict[str, str]] = {}
     for row in rows:
         cell = f"{row['experiment']} {row['split']} train seed {row['train_seed']}"
-        for part in ("start_code_sha256", "code_sha256", "score_code_sha256"):
-            if row["status"] not in ("missing", "not_defined"):
+        for part in CODES:
+            if row.get(part):
                 key = row["arch"], row["base_method"], part.removesuffix("_sha256")
                 seen.setdefault(key, {}).setdefault(row[part], cell)
     for (arch, method, part), versions in seen.items():
@@ -81,21 +120,27 @@ def _row(cell: grid.Cell, config: RunConfig, root: Path, methods: str) -> dict[s
     if not hyperparameters.defined(row["base_method"], cell.scenario, methods):
         reason = f"its paper does not define it for {cell.scenario.replace('_', ' ')}"
         return row | {"status": "not_defined", "reason": reason}
-    folder, scores = root / cell.folder, root / cell.scores
-    missing = row | {"status": "missing", "reason": "not run"}
-    if not (folder / "record.json").exists() or not scores.exists():
-        return missing
-    record, scored = read_json(folder / "record.json"), read_json(scores)
-    if cell.name not in scored["cells"]:
-        return missing
+    folder, measured = root / cell.folder, _measured(cell, experiment, root)
+    if not (folder / "record.json").exists() or "scores" not in measured:
+        return row | {"status": "missing", "reason": "not run"}
+    record = read_json(folder / "record.json")
     _check_identity(record["settings"], row, folder)
     row |= {key: value for key, value in record.items() if key in COLUMNS}
-    row |= scored["cells"][cell.name]["metrics"]
+    for stage, found in measured.items():
+        row |= found["cells"][cell.name]["metrics"]
+        row[f"{stage}_code_sha256"] = found["code_sha256"]
     row["touches"] = " ".join(sorted(record["touches"], reverse=True))
     row["commit"] = record["git"]["commit"]
     row["start_code_sha256"] = record["start_code_sha256"]
-    row["score_code_sha256"] = scored["code_sha256"]
     return row
+
+
+def _measured(cell: grid.Cell, experiment: Experiment, root: Path) -> dict[str, Any]:
+    """What each stage of this run found of the cell's group, where it knows the cell."""
+    stages = [s for s in MEASURED if s != "attacks" or experiment.attacks]
+    files = {stage: root / cell.measured(stage) for stage in stages}
+    found = {stage: read_json(file) for stage, file in files.items() if file.exists()}
+    return {stage: content for stage, content in found.items() if cell.name in content["cells"]}
 
 
 def _check_identity(settings: Mapping[str, Any], row: Mapping[str, Any], folder: Path) -> None:

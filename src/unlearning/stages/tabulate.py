@@ -1,4 +1,4 @@
-"""tabulate: runs.csv to one table a scenario, as CSV, Markdown, LaTeX and HTML.
+"""tabulate: runs.csv to tables, as CSV, Markdown, LaTeX and HTML.
 
 The CSV, in full precision, is the table; the three texts are drawn from it and from
 nothing else. A cell that is not `ok` keeps its row, its status and a footnote.
@@ -7,28 +7,18 @@ nothing else. A cell that is not `ok` keeps its row, its status and a footnote.
 from __future__ import annotations
 
 import argparse
-import html
 import math
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from unlearning import evaluation
+from unlearning.evaluation_tables import read_ensembles
 from unlearning.files import write_text
 from unlearning.metrics.aus import SCENARIOS
+from unlearning.render import Section, latex, markdown, page, plus_minus
 from unlearning.tables import GROUP, nothing, read_runs, scenario_table
-
-
-@dataclass(frozen=True)
-class Section:
-    """One printed table: what it is called, what it says, its cells as text, its footnotes."""
-
-    title: str
-    caption: str
-    cells: pd.DataFrame
-    notes: list[str]
 
 
 def sections(table: pd.DataFrame, scenario: str) -> list[Section]:
@@ -47,26 +37,19 @@ def sections(table: pd.DataFrame, scenario: str) -> list[Section]:
 
 def percent(mean: float, sd: float) -> str:
     """A fraction in percent, to one decimal: `71.6 ± 0.4`."""
-    return _plus_minus(100 * mean, 100 * sd, 1)
+    return plus_minus(100 * mean, 100 * sd, 1)
 
 
 def score(mean: float, sd: float) -> str:
     """An AUS, to three decimals: `0.931 ± 0.004`."""
-    return _plus_minus(mean, sd, 3)
+    return plus_minus(mean, sd, 3)
 
 
 def seconds(mean: float, sd: float) -> str:
     """A time in s, the mean to three significant digits and the spread to the same place."""
     known = math.isfinite(mean) and mean > 0
     exponent = int(f"{mean:.2e}".partition("e")[2]) if known else 0
-    return _plus_minus(mean, sd, 2 - exponent)
-
-
-def _plus_minus(mean: float, sd: float, places: int) -> str:
-    if math.isnan(mean):
-        return "–"
-    parts = [value for value in (mean, sd) if not math.isnan(value)]
-    return " ± ".join(f"{round(value, places):.{max(places, 0)}f}" for value in parts)
+    return plus_minus(mean, sd, 2 - exponent)
 
 
 def _printed_columns(scenario: str) -> list[tuple[str, str, Callable[[float, float], str]]]:
@@ -98,12 +81,12 @@ def _printed(row: dict, scenario: str) -> dict[str, str]:
 
 
 def _footnotes(rows: pd.DataFrame) -> list[str]:
-    noted = rows[rows["status_note"] != ""]
-    marks = noted["n_ok"].map(lambda n: "† " if n else "")
-    return [
-        f"{mark}{method}: {note}."
-        for mark, method, note in zip(marks, noted["method"], noted["status_note"], strict=True)
-    ]
+    """A line for each note, with every method that it holds for."""
+    named: dict[str, list[str]] = {}
+    for row in rows[rows["status_note"] != ""].to_dict("records"):
+        note = ("† " if row["n_ok"] else "", row["status_note"])
+        named.setdefault(note, []).append(row["method"])
+    return [f"{mark}{', '.join(names)}: {note}." for (mark, note), names in named.items()]
 
 
 def _caption(rows: pd.DataFrame, scenario: str) -> str:
@@ -145,159 +128,38 @@ def _spread(rows: pd.DataFrame) -> str:
     return "; ".join([text, *exceptions]) + "."
 
 
-def markdown(found: list[Section], scenario: str) -> str:
-    """The sections as Markdown pipe tables; headers like `A_r^t (%)`, marks as in the text."""
-    if not found:
-        return f"{nothing(scenario)}.\n"
-    parts = []
-    for section in found:
-        cells = section.cells.map(_md).rename(columns=_md)
-        align = ("left", "left", *["right"] * (len(cells.columns) - 2))
-        table = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
-        notes = "".join(f"\n\n{_md(note)}" for note in section.notes)
-        parts.append(f"**{_md(section.title)}.** {_md(section.caption)}\n\n{table}{notes}\n")
-    return "\n".join(parts)
+def tabulate(
+    runs_csv: str | Path, out_dir: str | Path, ensembles_csv: str | Path | None = None
+) -> None:
+    """Write every table as .csv, .md, .tex and .html: one a scenario, and those of `evaluation`.
 
-
-def _md(text: str) -> str:
-    return re.sub(r"([|*<>`\\])", r"\\\1", text)
-
-
-def latex(found: list[Section], scenario: str) -> str:
-    """The sections as booktabs `table*` environments (needs `\\usepackage{booktabs}`)."""
-    if not found:
-        return f"{_tex(nothing(scenario))}.\n"
-    parts = ["% needs \\usepackage{booktabs}"]
-    for section in found:
-        cells = section.cells.map(_tex).rename(columns=_tex)
-        layout = "ll" + "r" * (len(cells.columns) - 2)
-        tabular = cells.to_latex(index=False, escape=False, column_format=layout).rstrip()
-        notes = [f"\\par\\smallskip {_tex(note)}" for note in section.notes]
-        caption = f"\\caption{{{_tex(section.title)}. {_tex(section.caption)}}}"
-        begin = ["\\begin{table*}", "\\centering", caption]
-        body = ["\\scriptsize\\setlength{\\tabcolsep}{3pt}", tabular, *notes, "\\end{table*}"]
-        parts.append("\n".join(begin + body))
-    return "\n".join(parts) + "\n"
-
-
-SYMBOL = re.compile(r"\b(A)(?=_(?:or|r|f)\b|\^t\b)(?:_(or|r|f))?(?:\^(t))?\b")
-TEX_SPECIAL = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "|": "$|$",
-    "±": r"$\pm$",
-    "†": r"$^{\dagger}$",
-    "–": "--",
-    "−": "$-$",
-}
-
-
-def _tex(text: str) -> str:
-    """`text` such that pdfLaTeX prints it: symbols as mathematics, the rest escaped."""
-    return _with_symbols(text, _tex_plain, lambda base: f"${base}$", "_{%s}", "^{%s}")
-
-
-def _tex_plain(text: str) -> str:
-    # Beyond Latin the default fonts have no glyph, and a reason may hold anything.
-    return "".join(TEX_SPECIAL.get(c, c if " " <= c <= "ſ" else "?") for c in text)
-
-
-def _html(text: str) -> str:
-    return _with_symbols(text, html.escape, str, "<sub>%s</sub>", "<sup>%s</sup>")
-
-
-def _with_symbols(
-    text: str, plain: Callable[[str], str], symbol: Callable[[str], str], below: str, above: str
-) -> str:
-    """`text` with A_r, A_f^t, … set as symbols and everything between them through `plain`."""
-    parts, end = [], 0
-    for match in SYMBOL.finditer(text):
-        base, sub, sup = match.groups()
-        marks = (below % sub if sub else "") + (above % sup if sup else "")
-        parts += [plain(text[end : match.start()]), symbol(base + marks)]
-        end = match.end()
-    return "".join([*parts, plain(text[end:])])
-
-
-PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>
-body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5em; color: #1a1a1a; background: #fff; }
-h2 { font-size: 1.1em; margin: 1.2em 0 .3em; }
-p { max-width: 60em; margin: .4em 0; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; border-block: 2px solid #1a1a1a; margin: .8em 0; }
-th { border-bottom: 1px solid #1a1a1a; }
-th, td { padding: .25em .7em; text-align: right; white-space: nowrap;
-  font-variant-numeric: tabular-nums; }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
-tbody tr:nth-child(even) { background: #f4f4f4; }
-.note { font-size: .9em; }
-</style>
-</head>
-<body>
-{% for section in sections %}
-<h2>{{ section.title | symbols }}</h2>
-<p>{{ section.caption | symbols }}</p>
-<div class="wide"><table>
-<thead><tr>
-{%- for name in section.cells.columns %}<th>{{ name | symbols }}</th>{% endfor -%}
-</tr></thead>
-<tbody>
-{% for row in section.cells.values.tolist() %}
-<tr>{% for cell in row %}<td>{{ cell | symbols }}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody>
-</table></div>
-{% for note in section.notes %}
-<p class="note">{{ note | symbols }}</p>
-{% endfor %}
-{% else %}
-<p>{{ nothing }}.</p>
-{% endfor %}
-</body>
-</html>
-"""
-
-
-def page(found: list[Section], scenario: str) -> str:
-    """The sections as one HTML page that needs nothing but itself."""
-    from jinja2 import Environment
-    from markupsafe import Markup
-
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["symbols"] = lambda text: Markup(_html(text))
-    title = f"{scenario.replace('_', ' ').capitalize()}"
-    template = environment.from_string(PAGE)
-    return template.render(sections=found, title=title, nothing=nothing(scenario)) + "\n"
-
-
-def tabulate(runs_csv: str | Path, out_dir: str | Path) -> None:
-    """Write `class_removal` and `homogeneous_removal` as .csv, .md, .tex and .html."""
+    ensembles_csv: what takes several training seeds; without it that table is empty.
+    """
     runs = read_runs(runs_csv)
     for scenario in SCENARIOS:
         table = scenario_table(runs, scenario)
-        found = sections(table, scenario)
-        stem = Path(out_dir) / scenario
-        write_text(stem.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n"))
-        write_text(stem.with_suffix(".md"), markdown(found, scenario))
-        write_text(stem.with_suffix(".tex"), latex(found, scenario))
-        write_text(stem.with_suffix(".html"), page(found, scenario))
+        title = scenario.replace("_", " ").capitalize()
+        _write(Path(out_dir) / scenario, table, sections(table, scenario), title, nothing(scenario))
+    several = read_ensembles(ensembles_csv) if ensembles_csv else None
+    for name, layout in evaluation.LAYOUTS.items():
+        table = layout.table(runs, several)
+        found = evaluation.sections(table, layout)
+        _write(Path(out_dir) / name, table, found, layout.title, layout.nothing)
+
+
+def _write(stem: Path, table: pd.DataFrame, found: list[Section], title: str, empty: str) -> None:
+    """One table in its four forms."""
+    write_text(stem.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n"))
+    write_text(stem.with_suffix(".md"), markdown(found, empty))
+    write_text(stem.with_suffix(".tex"), latex(found, empty))
+    write_text(stem.with_suffix(".html"), page(found, title, empty))
 
 
 def main(argv: list[str]) -> None:
-    """Write the tables of one runs.csv into a folder."""
+    """Write the tables of one run into a folder."""
     parser = argparse.ArgumentParser(prog="unlearning tabulate", description=__doc__)
     parser.add_argument("--runs", required=True, help="runs.csv, one row a cell")
+    parser.add_argument("--ensembles", help="ensembles.csv, one row a method and forget set")
     parser.add_argument("--out", required=True, help="folder for the tables")
     options = parser.parse_args(argv)
-    tabulate(options.runs, options.out)
+    tabulate(options.runs, options.out, options.ensembles)

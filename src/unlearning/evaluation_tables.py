@@ -1,0 +1,177 @@
+"""Tables beyond the accuracies: attacks, distance to the oracle, statistics, ensembles.
+
+Each is a tidy frame at full precision, one row per experiment, scenario and method.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from unlearning.comparisons import average_ranks, paired
+from unlearning.methods import ORIGINALS
+from unlearning.metrics import names
+from unlearning.seeds import seed_for
+from unlearning.stats import interval, summarise, variance_components
+from unlearning.tables import GROUP, by_method, summarise_metric
+
+BASELINE = "duck"
+KEY = [*GROUP, "scenario"]
+CELLS = ["split", "train_seed"]
+COMPARED = {"aus": True, "js_forget": False}
+"""The metrics of the statistics table, and whether higher is better."""
+ENSEMBLE_KEY = [*KEY, "split", "method"]
+
+
+def membership_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean, sd and n of each attack's results; LiRA's AUC with a 95 % interval.
+
+    The interval is over the images, of the mean over these very models: the cells' DeLong
+    errors, taken as independent, times 1.96.
+    """
+    found = _means(runs[runs["shadow_models"].notna()], names.ATTACKS)
+    errors = runs["lira_auc_error"] ** 2
+    squares = runs.assign(square=errors).groupby([*KEY, "method"])["square"].sum()
+    total = [squares.get(tuple(row), math.nan) for row in found[[*KEY, "method"]].to_numpy()]
+    room = 1.96 * np.sqrt(np.array(total, dtype=float)) / found["lira_auc_n"]
+    return found.assign(
+        lira_auc_low=found["lira_auc_mean"] - room, lira_auc_high=found["lira_auc_mean"] + room
+    )
+
+
+def distance_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean, sd and n of each distance to the oracle of the same forget set and seed."""
+    known = runs[list(names.DISTANCES)].notna().any(axis=1)
+    return _means(runs[known], names.DISTANCES)
+
+
+def _means(runs: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:
+    rows = []
+    for key, group in runs.groupby(KEY, sort=False):
+        for method, cells in by_method(group):
+            row = dict(zip(KEY, key, strict=True)) | {"method": method, "n_cells": len(cells)}
+            for metric in metrics:
+                summary = summarise_metric(cells, metric)
+                row[f"{metric}_mean"], row[f"{metric}_sd"] = summary.mean, summary.sd
+                row[f"{metric}_n"] = summary.n
+            rows.append(row | {"over": summarise_metric(cells.assign(one=1.0), "one").over})
+    parts = [f"{metric}_{part}" for metric in metrics for part in ("mean", "sd", "n")]
+    return pd.DataFrame(rows, columns=[*KEY, "method", "n_cells", "over", *parts])
+
+
+def statistics_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """What the report may say of one method being better: one row a metric and method.
+
+    Columns: `mean`; `low`, `high`, `interval`, `seeds`: 95 % interval over training seeds
+    (stats.interval) and how many there are; `paper_mean`, `paper_sd`, `paper_n`: the paper's
+    convention, the spread over forget sets of one original (the first training seed);
+    `difference`, `difference_low`, `difference_high`, `cells`, `p`, `p_holm`, `verdict`: the
+    paired test against DUCK over the same cells; `rank`, `rank_cells`, `friedman_p`,
+    `critical_difference`: average ranks among the methods that are ok in every cell.
+    """
+    rows = []
+    for key, group in runs.groupby(KEY, sort=False):
+        for metric in COMPARED:
+            if group[metric].notna().any():
+                found = _statistics(group, metric)
+                identity = dict(zip(KEY, key, strict=True)) | {"metric": metric}
+                rows += [identity | row for row in found]
+    return pd.DataFrame(rows, columns=[*KEY, "metric", "method", *STATISTICS])
+
+
+STATISTICS = [
+    *("mean", "low", "high", "interval", "seeds", "paper_mean", "paper_sd", "paper_n"),
+    *("difference", "difference_low", "difference_high", "cells", "p", "p_holm", "verdict"),
+    *("rank", "rank_cells", "friedman_p", "critical_difference"),
+]
+
+
+def _statistics(group: pd.DataFrame, metric: str) -> list[dict]:
+    """The rows of one experiment, scenario and metric."""
+    done = group[(group["status"] == "ok") & group[metric].notna()]
+    values = done.pivot_table(index=CELLS, columns="method", values=metric, sort=False)
+    tests = paired(values, BASELINE) if BASELINE in values else pd.DataFrame()
+    ranks = _ranks(values, metric)
+    rows = []
+    for method, cells in by_method(done):
+        row = {"method": method, "mean": cells[metric].mean()}
+        row |= _interval(cells, metric) | _one_original(cells, metric) | ranks.get(method, {})
+        if method in tests.index:
+            test = tests.loc[method]
+            row |= {"difference": test["difference"], "difference_low": test["low"]}
+            row |= {"difference_high": test["high"], "cells": test["n"]}
+            row |= {name: test[name] for name in ("p", "p_holm", "verdict")}
+        rows.append(row)
+    return rows
+
+
+def _interval(cells: pd.DataFrame, metric: str) -> dict:
+    """The interval over training seeds, of those that have every forget set of the method."""
+    grid = cells.pivot_table(index="train_seed", columns="split", values=metric).dropna()
+    if grid.empty:
+        return {"seeds": 0, "interval": "none"}
+    seed = seed_for("interval", metric, *map(str, cells.iloc[0][[*KEY, "method"]]))
+    found = interval(grid.to_numpy(), np.random.default_rng(seed))
+    return {"low": found.low, "high": found.high, "interval": found.how, "seeds": found.n}
+
+
+def _one_original(cells: pd.DataFrame, metric: str) -> dict:
+    """Mean and spread over forget sets at the first training seed."""
+    one = cells[cells["train_seed"] == cells["train_seed"].iloc[0]]
+    spread = summarise(one.groupby("split")[metric].mean().tolist(), {})
+    return {"paper_mean": spread.mean, "paper_sd": spread.sd, "paper_n": spread.n}
+
+
+def _ranks(values: pd.DataFrame, metric: str) -> dict[str, dict]:
+    """Average ranks of the methods that have a value in every cell, the originals left out."""
+    rivals = values.drop(columns=[name for name in ORIGINALS if name in values]).dropna(axis=1)
+    if rivals.shape[0] < 2 or rivals.shape[1] < 3:
+        return {}
+    found = average_ranks(rivals, higher_is_better=COMPARED[metric])
+    shared = {"rank_cells": found.n, "friedman_p": found.friedman_p}
+    shared["critical_difference"] = found.critical_difference
+    return {method: {"rank": rank} | shared for method, rank in found.ranks.items()}
+
+
+def variance_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Variance components of AUS by method (stats.variance_components), NaN where unbalanced."""
+    parts = ["train_seed", "split", "interaction", "unlearn_seed"]
+    rows = []
+    for key, group in runs.groupby(KEY, sort=False):
+        for method, cells in by_method(group[group["aus"].notna() & (group["status"] == "ok")]):
+            try:
+                found = variance_components(cells.rename(columns={"aus": "value"}))
+            except ValueError:  # a cell of the grid is missing: no balanced split
+                found = dict.fromkeys(parts, math.nan)
+            identity = dict(zip(KEY, key, strict=True)) | {"method": method, "cells": len(cells)}
+            rows.append(identity | found)
+    return pd.DataFrame(rows, columns=[*KEY, "method", "cells", *parts])
+
+
+def read_ensembles(path: str | Path) -> pd.DataFrame:
+    """Read ensembles.csv; measurements as floats, NaN where empty."""
+    found = pd.read_csv(path, dtype=str, keep_default_na=False)
+    absent = [name for name in (*ENSEMBLE_KEY, "models", *names.ENSEMBLES) if name not in found]
+    if absent:
+        raise ValueError(f"{path}: no column {', '.join(absent)}")
+    numbers = ["models", *names.ENSEMBLES]
+    return found.assign(**found[numbers].replace("", "nan").astype(float))
+
+
+def ensemble_table(ensembles: pd.DataFrame) -> pd.DataFrame:
+    """Mean, sd and n over forget sets of what takes the models of every training seed."""
+    rows = []
+    for key, group in ensembles.groupby(KEY, sort=False):
+        for method, sets in by_method(group):
+            row = dict(zip(KEY, key, strict=True)) | {"method": method}
+            row["models"] = sets["models"].min()
+            for metric in names.ENSEMBLES:
+                summary = summarise(sets[metric].tolist(), {})
+                row[f"{metric}_mean"], row[f"{metric}_sd"] = summary.mean, summary.sd
+                row[f"{metric}_n"] = summary.n
+            rows.append(row)
+    parts = [f"{metric}_{part}" for metric in names.ENSEMBLES for part in ("mean", "sd", "n")]
+    return pd.DataFrame(rows, columns=[*KEY, "method", "models", *parts])

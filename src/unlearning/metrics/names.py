@@ -1,0 +1,36 @@
+"""The columns of runs.csv and ensembles.csv that hold a measurement; paper/METRICS.md says what."""
+
+from __future__ import annotations
+
+ACCURACIES = (
+    "retain_train_accuracy",
+    "forget_train_accuracy",
+    "retain_test_accuracy",
+    "forget_test_accuracy",
+    "test_accuracy",
+)
+DISTANCES = (
+    "accuracy_gap",
+    *(f"js_{part}" for part in ("forget", "retain", "test")),
+    *(f"l2_{part}" for part in ("forget", "retain", "test")),
+    *(f"agreement_{part}" for part in ("forget", "retain", "test")),
+    "cka_forget",
+    "cka_test",
+    "probe_accuracy",
+    "relearn_steps",
+)
+ATTACKS = (
+    "lira_auc",
+    "lira_auc_error",
+    "lira_balanced_accuracy",
+    "lira_tpr_at_1_percent",
+    "lira_tpr_at_01_percent",
+    "lira_offline_auc",
+    "released_attack_auc",
+    "svc_f1",
+    "svc_chance_distance",
+    "shadow_models",
+)
+COSTS = ("unlearning_seconds", "official_seconds", "peak_memory_mb")
+METRICS = (*ACCURACIES, "aus", *DISTANCES, *ATTACKS, *COSTS)
+ENSEMBLES = ("klom_forget", "klom_retain", "klom_test", "u_lira_auc", "u_lira_worst_auc")

@@ -1,0 +1,149 @@
+"""attack: membership inference on all cells of one forget set and training seed.
+
+From stored logits alone: no model, no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unlearning.data.splits import check_split
+from unlearning.files import load_arrays, read_json, write_json
+from unlearning.metrics import membership
+from unlearning.provenance import code_hash
+from unlearning.seeds import seed_for
+
+FALSE_POSITIVE_RATES = np.logspace(-3, 0, 61)
+"""Where the ROC curve is kept, for the figure."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The images that are attacked: D_f, and images of the same kind that no model has seen.
+
+    members: positions in the training part; others: in the test part (class removal: the
+    removed classes' test images, homogeneous removal: the evaluated half). shadows,
+    released: the shadow models' logit-scaled confidences [S, n + m], stably and as the released
+    code computes them, trained_on: what each shadow model has seen, bool [S, n + m].
+    """
+
+    members: np.ndarray
+    others: np.ndarray
+    shadows: np.ndarray
+    released: np.ndarray
+    trained_on: np.ndarray
+    variance: str
+
+    def of(self, outputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """One model's logits [n + m, K] on the candidates and their labels [n + m]."""
+        parts = (("train", self.members), ("test", self.others))
+        return tuple(
+            np.concatenate([outputs[f"{part}_{kind}"][chosen] for part, chosen in parts])
+            for kind in ("logits", "labels")
+        )
+
+
+def main(argv: list[str]) -> None:
+    """Write each cell's attack metrics and ROC as JSON; of a cell that is not ok, null."""
+    parser = argparse.ArgumentParser(prog="unlearning attack", description=__doc__)
+    parser.add_argument("--folder", required=True, help="the folder in which the cells lie")
+    parser.add_argument("--cells", required=True, help="the cells as a JSON list")
+    parser.add_argument("--shadows", required=True, nargs="+", help="outputs of the shadow models")
+    parser.add_argument("--variance", required=True, help="of LiRA: per_example or global")
+    parser.add_argument("--split", required=True, help="the split (JSON)")
+    parser.add_argument("--out", required=True)
+    options = parser.parse_args(argv)
+    split = read_json(options.split)
+    check_split(split, options.split)
+    cells = [Path(options.folder) / cell for cell in json.loads(options.cells)]
+    first = load_arrays(cells[0] / "outputs.safetensors")
+    candidates = load_candidates(first, split, options.shadows, options.variance)
+    found = {
+        name: attack_cell(cell, candidates)
+        for name, cell in zip(json.loads(options.cells), cells, strict=True)
+    }
+    code = code_hash(["unlearning.stages.attack"])
+    rates = FALSE_POSITIVE_RATES.tolist()
+    write_json(options.out, {"cells": found, "false_positive_rates": rates, "code_sha256": code})
+
+
+def load_candidates(
+    outputs: Mapping[str, np.ndarray],
+    split: Mapping[str, Any],
+    shadows: Sequence[str | Path],
+    variance: str,
+) -> Candidates:
+    """The candidates of a split and what the shadow models say of them.
+
+    outputs: any cell's, for labels and sizes. shadows: files of the stage `shadow`.
+    """
+    members, others = np.asarray(split["forget"]), _never_seen(outputs, split)
+    count = len(outputs["train_labels"])
+    chosen = np.concatenate([members, count + others])
+    labels = np.concatenate([outputs["train_labels"], outputs["test_labels"]])[chosen]
+    pool = [load_arrays(path) for path in shadows]
+    logits = [model["logits"][chosen] for model in pool]
+    return Candidates(
+        members,
+        others,
+        np.stack([membership.logit_confidence(one, labels) for one in logits]),
+        np.stack([membership.released_confidence(one, labels) for one in logits]),
+        np.stack([model["trained_on"][chosen] for model in pool]),
+        variance,
+    )
+
+
+def _never_seen(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> np.ndarray:
+    """Positions in the test part of the images that D_f is compared with."""
+    if split["test"] is not None:
+        return np.asarray(split["test"])
+    return np.flatnonzero(np.isin(outputs["test_labels"], split["classes"]))
+
+
+def attack_cell(cell: Path, candidates: Candidates) -> dict[str, Any]:
+    """Metrics of all attacks on the cell in one folder, and LiRA's ROC curve."""
+    record = read_json(cell / "record.json")
+    if record["status"] != "ok":
+        return {"metrics": {}, "roc": None}
+    settings = record["settings"]
+    keys = ("dataset", "arch", "scenario", "split", "train_seed", "method", "unlearn_seed")
+    seed = seed_for("svc", *(settings[key] for key in keys))
+    return attack(load_arrays(cell / "outputs.safetensors"), candidates, seed)
+
+
+def attack(outputs: Mapping[str, np.ndarray], candidates: Candidates, seed: int) -> dict[str, Any]:
+    """Every attack on one model; `outputs` as in `metrics.accuracy`, `seed` for the SVC."""
+    logits, labels = candidates.of(outputs)
+    count = len(candidates.members)
+    pool = (candidates.shadows, candidates.trained_on, candidates.variance)
+    confidence = membership.logit_confidence(logits, labels)
+    online = membership.lira(confidence, *pool)
+    offline = membership.lira_offline(confidence, *pool)
+    released = membership.released_attack(
+        membership.released_confidence(logits, labels), candidates.released, candidates.trained_on
+    )
+    sides = logits[:count], labels[:count], logits[count:], labels[count:]
+    svc = membership.svc_attack(*sides, seed=seed)
+    members, others = online[:count], online[count:]
+    at_one, at_tenth = membership.true_positive_rates(members, others, [0.01, 0.001])
+    metrics = {
+        "lira_auc": membership.roc_auc(members, others),
+        "lira_auc_error": membership.roc_auc_error(members, others),
+        "lira_balanced_accuracy": membership.balanced_accuracy(members, others),
+        "lira_tpr_at_1_percent": at_one,
+        "lira_tpr_at_01_percent": at_tenth,
+        "lira_offline_auc": membership.roc_auc(offline[:count], offline[count:]),
+        "released_attack_auc": membership.roc_auc(released[:count], released[count:]),
+        "svc_f1": svc["f1"],
+        "svc_chance_distance": svc["chance_distance"],
+        "shadow_models": len(candidates.shadows),
+    }
+    rates = membership.true_positive_rates(members, others, FALSE_POSITIVE_RATES)
+    return {"metrics": metrics, "roc": rates}

@@ -1,0 +1,119 @@
+"""probe: how close each cell's embeddings are to its oracle's, and how fast it relearns.
+
+For all cells of one forget set and training seed, from their stored models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from unlearning.data.batches import Dataset, load_dataset
+from unlearning.data.splits import check_split
+from unlearning.device import choose_device
+from unlearning.entry import stage_modules
+from unlearning.files import load_arrays, load_tensors, read_json, write_json
+from unlearning.metrics.representation import linear_cka, linear_probe
+from unlearning.models import ERM, build
+from unlearning.models.base import Classifier
+from unlearning.provenance import code_hash
+from unlearning.relearning import relearn_steps
+from unlearning.seeds import seed_for
+from unlearning.training import embed
+
+RELEARNED_WITHIN = 0.05
+"""Relearned: the forget accuracy is the original's less five points."""
+
+
+def main(argv: list[str]) -> None:
+    """Write the metrics of each cell as JSON; of a cell that is not ok, there are none."""
+    parser = argparse.ArgumentParser(prog="unlearning probe", description=__doc__)
+    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
+    parser.add_argument("--split", required=True, help="the split (JSON)")
+    parser.add_argument("--folder", required=True, help="the folder in which the cells lie")
+    parser.add_argument(
+        "--cells", required=True, help="each cell and the original it is compared with, as JSON"
+    )
+    parser.add_argument("--oracle", required=True, help="the cell of the oracle")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", required=True)
+    options = parser.parse_args(argv)
+    device = choose_device(options.threads)
+    split = read_json(options.split)
+    check_split(split, options.split)
+    dataset = load_dataset(options.data, split["settings"]["evaluation"], device)
+    folder = Path(options.folder)
+    oracle = embeddings(_model(folder / options.oracle, dataset), dataset, split)
+    found = {
+        name: _probe(folder / name, folder / original, oracle, dataset, split)
+        for name, original in json.loads(options.cells).items()
+    }
+    modules = stage_modules("probe", _settings(folder / options.oracle)["arch"] + ERM)
+    write_json(options.out, {"cells": found, "code_sha256": code_hash(modules)})
+
+
+def _settings(cell: Path) -> dict[str, Any]:
+    return read_json(cell / "record.json")["settings"]
+
+
+def _model(cell: Path, dataset: Dataset) -> Classifier:
+    channels = dataset.train.images.shape[1]
+    model = build(_settings(cell)["start_arch"], dataset.classes, channels)
+    model.load_state_dict(load_tensors(cell / "model.safetensors"))
+    return model.to(dataset.train.images.device, memory_format=torch.channels_last)
+
+
+def embeddings(
+    model: Classifier, dataset: Dataset, split: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Embeddings [n, D] of the training images, of D_f among them, and of the test images."""
+    train, test = (embed(model, part).cpu().numpy() for part in (dataset.train, dataset.test))
+    return {"train": train, "forget": train[split["forget"]], "test": test}
+
+
+def _probe(
+    cell: Path,
+    original: Path,
+    oracle: Mapping[str, np.ndarray],
+    dataset: Dataset,
+    split: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Metrics of the cell in one folder beside its original in another."""
+    if read_json(cell / "record.json")["status"] != "ok":
+        return {"metrics": {}}
+    model = _model(cell, dataset)
+    found = embeddings(model, dataset, split)
+    metrics = {f"cka_{part}": linear_cka(found[part], oracle[part]) for part in ("forget", "test")}
+    metrics["probe_accuracy"] = probe_accuracy(found, dataset, split)
+    metrics["relearn_steps"] = relearn_steps(
+        model,
+        dataset.train,
+        torch.tensor(split["forget"], device=dataset.train.images.device),
+        max(0.0, _forget_accuracy(original, split) - RELEARNED_WITHIN),
+        seed_for("relearn", split["sha256"]),
+    )
+    return {"metrics": metrics}
+
+
+def probe_accuracy(
+    found: Mapping[str, np.ndarray], dataset: Dataset, split: Mapping[str, Any]
+) -> float | None:
+    """Linear-probe accuracy on the removed classes' test images; none in homogeneous removal."""
+    if not split["classes"]:
+        return None
+    train, test = (part.labels.cpu().numpy() for part in (dataset.train, dataset.test))
+    removed = np.isin(test, split["classes"])
+    return linear_probe(found["train"], train, found["test"][removed], test[removed])
+
+
+def _forget_accuracy(cell: Path, split: Mapping[str, Any]) -> float:
+    outputs = load_arrays(cell / "outputs.safetensors")
+    chosen = np.asarray(split["forget"])
+    right = outputs["train_logits"][chosen].argmax(1) == outputs["train_labels"][chosen]
+    return float(right.mean())

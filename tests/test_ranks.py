@@ -1,0 +1,154 @@
+"""The figure of ranks: what is drawn is what runs.csv says, and the CSV beside it says the same."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import rankdata
+from test_figures import _overlap, _scripts, drawn, painted, plot, points, texts, with_holes
+from test_tables import DUCKS, METHODS, lose, synthetic_runs
+
+__all__ = ["_scripts"]  # a fixture that every test here uses
+MANY = (*METHODS, *DUCKS, *(f"an ablation of duck, number {k}" for k in range(13)))
+
+
+def by_hand(runs: pd.DataFrame, scenario: str, lost: tuple[str, ...]) -> dict[str, float]:
+    """Mean ranks over the cells that have every method but the lost ones and the original."""
+    scores: dict[tuple, dict[str, float]] = {}
+    for row in runs.to_dict("records"):
+        if (row["scenario"], row["status"]) == (scenario, "ok") and row["method"] != "original":
+            scores.setdefault((row["split"], row["train_seed"]), {})[row["method"]] = row["aus"]
+    methods = [name for name in ("oracle", *METHODS, *DUCKS) if name not in lost]
+    full = [cell for cell in scores.values() if set(methods) <= set(cell)]
+    ranks = [rankdata([-cell[name] for name in methods]) for cell in full]
+    return {name: statistics.mean(r[k] for r in ranks) for k, name in enumerate(methods)}
+
+
+def test_ranks_agree_with_an_independent_computation(tmp_path):
+    table = pd.read_csv(plot("ranks", with_holes(), tmp_path).with_suffix(".csv"))
+    for scenario, lost, n in (
+        ("class_removal", ("boundary_shrink",), 5),
+        ("homogeneous_removal", (), 3),
+    ):
+        rows = table[table["scenario"] == scenario]
+        expected = by_hand(with_holes(), scenario, lost)
+        assert dict(zip(rows["method"], rows["rank"], strict=True)) == pytest.approx(expected)
+        assert list(rows["rank"]) == sorted(rows["rank"])
+        k, q = len(expected), {8: 3.031, 7: 2.949}  # Demšar 2006, table 5 (a)
+        difference = q[k] * np.sqrt(k * (k + 1) / (6 * n))
+        assert rows["critical_difference"].to_numpy() == pytest.approx(difference, rel=3e-4)
+        assert set(rows["n"]) == {n}
+
+
+def test_the_picture_holds_its_csv(tmp_path):
+    figure, table = drawn("ranks", with_holes(), tmp_path)
+    labels = texts(figure)
+    ends = set()
+    for axes, scenario in zip(figure.axes, table["scenario"].unique(), strict=True):
+        rows = table[table["scenario"] == scenario]
+        difference = rows["critical_difference"].iloc[0]
+        marked = {x for x, _ in points(figure)}
+        assert set(rows["rank"]) <= marked
+        (ruler,) = [line for line in axes.lines if line.get_marker() == "|"]
+        assert list(ruler.get_xdata()) == pytest.approx([1, 1 + difference])
+        ends |= {1.0, ruler.get_xdata()[1]}
+        assert f"critical difference {difference:.2f}" in labels
+        for row in rows.itertuples():
+            assert f"{row.method} " in labels and f"{row.rank:.2f}" in labels
+        thick = [line for line in axes.lines if line.get_linewidth() > 2]
+        assert thick
+        for line in thick:
+            inside = rows["rank"].between(*line.get_xdata())
+            assert np.ptp(rows.loc[inside, "rank"]) <= difference and inside.sum() > 1
+    assert marked == ends | set(table["rank"])
+
+
+def test_the_oracle_is_a_reference_and_the_original_has_no_rank(tmp_path):
+    runs = synthetic_runs(DUCKS)
+    own = runs[runs["method"] == "original"].assign(method="original_erm")
+    figure, table = drawn("ranks", pd.concat([runs, own]), tmp_path)
+    labels = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
+    assert labels.count("oracle (reference)") == 2 and "original" not in labels
+    assert set(table["method"]) == {"oracle", *DUCKS}
+
+
+def test_no_cell_vanishes(tmp_path):
+    runs = with_holes()
+    duck = runs.index[(runs["method"] == "duck") & (runs["scenario"] == "homogeneous_removal")]
+    runs = runs.astype({"aus": object})
+    runs.loc[duck[0], "aus"] = ""
+    figure, table = drawn("ranks", runs, tmp_path)
+    said = texts(figure)
+    assert "Class removal, boundary_shrink: 6 of 6 cells missing, reason: not run" in said
+    assert "Class removal, scrub: 1 of 6 cells diverged: split class-8 (training seed 2" in said
+    assert "Homogeneous removal, duck: 1 of 3 ok cells without AUS, not ranked" in said
+    assert "Class removal: n = 5 of 6 cells, Friedman p = " in said
+    assert "Homogeneous removal: n = 2 of 3 cells, Friedman p = " in said
+    assert "scrub †" in said and "salun †" not in said
+    shown = table.drop_duplicates("scenario")["friedman_p"]
+    assert all(f"Friedman p = {p:.2g}." in said for p in shown)
+
+
+def test_unlearning_seeds_are_averaged_before_they_are_ranked(tmp_path):
+    runs = synthetic_runs()
+    first, second = runs.copy(), runs.assign(unlearn_seed=1)
+    bump = np.random.default_rng(0).uniform(-0.05, 0.05, len(runs))
+    first["aus"], second["aus"] = first["aus"] + bump, second["aus"] - bump
+    _, table = drawn("ranks", pd.concat([first, second]), tmp_path)
+    _, expected = drawn("ranks", runs, tmp_path)
+    _, alone = drawn("ranks", first, tmp_path)
+    assert dict(zip(table["method"], table["rank"], strict=True)) == pytest.approx(
+        dict(zip(expected["method"], expected["rank"], strict=True))
+    )
+    assert not alone.equals(expected)
+
+
+def test_too_few_cells_or_methods_say_so(tmp_path):
+    runs = synthetic_runs(DUCKS)
+    one = runs[(runs["split"] == "class-0") & (runs["train_seed"] == 0)]
+    figure, table = drawn("ranks", one, tmp_path)
+    assert "No ranks: ranks need 3 methods and 2 cells with all of them, got 3 and 1" in texts(
+        figure
+    )
+    assert "No homogeneous_removal cell in this run" in texts(figure) and table.empty
+    figure, table = drawn("ranks", synthetic_runs(("duck",)), tmp_path)
+    assert "got 2 and 6" in texts(figure) and table.empty
+    figure, table = drawn("ranks", lose(runs, runs["aus"] != "", "missing", "not run"), tmp_path)
+    figure.canvas.draw()
+    assert "got 0 and 0" in texts(figure) and table.empty
+    assert "oracle, duck, duck_released: 6 of 6 cells missing" in texts(figure)
+
+
+def test_the_same_runs_give_the_same_bytes_and_one_changed_value_others(tmp_path):
+    runs = with_holes()
+    first, again = (plot("ranks", runs, tmp_path / name) for name in ("a", "b"))
+    runs.loc[(runs["method"] == "duck") & (runs["split"] == "class-0"), "aus"] = 0.1
+    changed = plot("ranks", runs, tmp_path / "c")
+    for form in ("svg", "pdf", "png", "csv"):
+        read = [stem.with_suffix(f".{form}").read_bytes() for stem in (first, again, changed)]
+        assert read[0] == read[1] != read[2], form
+
+
+@pytest.mark.parametrize("case", ["holes", "three", "twenty", "systems"])
+def test_no_text_overlaps_or_leaves_the_sheet(case, tmp_path, monkeypatch):
+    runs = {
+        "holes": with_holes,
+        "three": lambda: synthetic_runs(DUCKS),
+        "twenty": lambda: synthetic_runs(MANY),
+        "systems": lambda: pd.concat(
+            [synthetic_runs(), synthetic_runs(system=("cifar100", "resnet18"))]
+        ),
+    }[case]()
+    figure, _ = drawn("ranks", runs, tmp_path)
+    figure.canvas.draw()
+    boxes = painted(figure, monkeypatch)
+    assert len(boxes) > 10
+    for text, box in boxes:
+        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, text
+        assert box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1, text
+    for (text, box), (other, another) in itertools.combinations(boxes, 2):
+        assert not _overlap(box, another), (text, other)
