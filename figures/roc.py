@@ -20,7 +20,17 @@ COLUMNS = [
 ]
 LOWEST = 1e-3
 PANEL, LABEL = 2.5, 0.137  # inches: the height of a panel and of a line of the legend
-DASHES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), "-"]
+DASHES = [
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (5, 1)),
+    (0, (3, 1, 1, 1)),
+    (0, (1, 1)),
+    (0, (8, 2)),
+    (0, (5, 1, 1, 1, 1, 1)),
+]
 
 
 def read(path: str) -> pd.DataFrame:

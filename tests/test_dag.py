@@ -11,10 +11,14 @@ import yaml
 from workspace import PROJECT, Workspace
 
 from unlearning import hyperparameters
+from unlearning.evaluation import LAYOUTS
+from unlearning.files import load_arrays
 
 METHODS = ["fine_tuning", "negative_gradient", "random_labels", "duck", "duck_one_step"]
 CLASS_REMOVAL_ALONE = ["original_erm", "erm_ktp"]
-SPLITS = 2
+SPLITS, FIGURES = 2, 4
+MEASURED = {"score": SPLITS, "attack": SPLITS, "probe": SPLITS}
+REPORT = {"collect": 1, "tabulate": 1, "plot": FIGURES}
 TINY = "configs/tiny.yaml"
 EXPERIMENT = "results/tiny/fashion_mnist_mini-small_cnn"
 
@@ -82,16 +86,17 @@ def test_a_method_is_not_run_where_its_paper_does_not_define_it(finished):
 def test_tables_and_figures_are_there_and_not_empty(finished):
     names = [
         f"tables/{s}.{form}"
-        for s in ("class_removal", "homogeneous_removal")
+        for s in ("class_removal", "homogeneous_removal", *LAYOUTS)
         for form in ("csv", "md", "tex", "html")
     ]
     names += [
         f"figures/{f}.{form}"
-        for f in ("aus_vs_time", "accuracies")
+        for f in ("aus_vs_time", "accuracies", "roc", "ranks")
         for form in ("svg", "pdf", "png", "csv")
     ]
     sizes = {name: (finished.root / "results/tiny" / name).stat().st_size for name in names}
-    assert min(sizes.values()) > 200, sizes
+    empty = {f"tables/ensembles.{form}" for form in ("csv", "md", "tex")}  # one training seed
+    assert {name for name, size in sizes.items() if size < 200} == empty, sizes
 
 
 def test_the_oracle_was_trained_without_the_forgotten_images(finished):
@@ -127,20 +132,14 @@ def test_the_logged_command_gives_the_same_weights_by_hand(finished, tmp_path):
 
 def test_a_learning_rate_reruns_its_method_the_tables_and_the_figures(edited):
     edited.edit("configs/methods/random_labels.yaml", "weight_decay: 0.0", "weight_decay: 0.1")
-    assert edited.planned() == {
-        "unlearn": SPLITS,
-        "score": SPLITS,
-        "collect": 1,
-        "tabulate": 1,
-        "plot": 2,
-    }
+    assert edited.planned() == {"unlearn": SPLITS} | MEASURED | REPORT
 
 
 def test_a_variants_own_setting_reruns_the_variant_alone(edited):
     edited.edit("configs/tiny.yaml", "batch_ratio: 1}", "batch_ratio: 2}")
     plan = edited.planned()
     assert plan.pop("resolve_config") == 1
-    assert plan == {"unlearn": SPLITS, "score": SPLITS, "collect": 1, "tabulate": 1, "plot": 2}
+    assert plan == {"unlearn": SPLITS} | MEASURED | REPORT
 
 
 def test_editing_a_methods_code_reruns_its_cells(edited):
@@ -152,12 +151,56 @@ def test_editing_a_methods_code_reruns_its_cells(edited):
 
 def test_editing_the_training_loop_retrains(edited):
     edited.edit("src/unlearning/training.py", "EVALUATION_BATCH = 1000", "EVALUATION_BATCH = 500")
-    assert {"train_original": 2, "train_oracle": SPLITS}.items() <= edited.planned().items()
+    models = {"train_original": 2, "train_oracle": SPLITS, "train_shadow": 4}
+    assert models.items() <= edited.planned().items()
 
 
-def test_editing_a_metric_scores_again_and_trains_nothing(edited):
-    edited.edit("src/unlearning/metrics/accuracy.py", "float(picked.mean())", "float(picked.max())")
-    assert edited.planned() == {"score": SPLITS, "collect": 1, "tabulate": 1, "plot": 2}
+@pytest.mark.parametrize(
+    ("module", "old", "new", "stage"),
+    [
+        ("accuracy", "float(picked.mean())", "float(picked.max())", "score"),
+        ("oracle_distance", "SMOOTHING = ", "OTHER = 1\nSMOOTHING = ", "score"),
+        ("membership", "VARIANCES = ", "OTHER = 1\nVARIANCES = ", "attack"),
+        ("representation", "import numpy as np", "import numpy as np\nOTHER = 1", "probe"),
+    ],
+)
+def test_editing_a_metric_measures_again_and_trains_nothing(edited, module, old, new, stage):
+    edited.edit(f"src/unlearning/metrics/{module}.py", old, new)
+    assert edited.planned() == {stage: SPLITS} | REPORT
+
+
+def test_attacks_and_distances_are_columns_of_every_cell_that_is_ok(finished):
+    numbers = ("lira_auc", "lira_offline_auc", "released_attack_auc", "svc_f1")
+    numbers += ("js_forget", "agreement_test", "cka_test", "relearn_steps")
+    for row in rows(finished):
+        filled = [row[name] != "" for name in numbers]
+        assert set(filled) == {row["status"] == "ok"}, row
+        if row["method"] == "oracle":
+            assert (float(row["js_forget"]), float(row["agreement_retain"])) == (0.0, 1.0)
+            assert float(row["cka_test"]) == pytest.approx(1, abs=1e-6)
+        if row["status"] == "ok":
+            assert row["shadow_models"] == "4"
+            assert (row["probe_accuracy"] != "") == (row["scenario"] == "class_removal")
+
+
+def test_shadow_models_see_complementary_halves_of_all_images(finished):
+    folders = [finished.root / EXPERIMENT / "shadows" / str(k) for k in range(4)]
+    seen = [load_arrays(folder / "outputs.safetensors")["trained_on"] for folder in folders]
+    assert all(len(mask) == 4000 and mask.sum() == 2000 for mask in seen)
+    assert (seen[0] ^ seen[1]).all() and (seen[2] ^ seen[3]).all()
+    assert 900 < (seen[0] & seen[2]).sum() < 1100
+
+
+def test_a_config_without_attacks_shows_none_even_beside_old_ones(edited):
+    edited.edit(TINY, "    attacks: {shadows: 4}\n", "")
+    try:
+        assert edited.snakemake()[0] == 0
+        assert {row["lira_auc"] for row in rows(edited)} == {""}
+        assert len((edited.root / "results/tiny/roc.csv").read_text().splitlines()) == 1
+        assert "No attack" in (edited.root / "results/tiny/tables/membership.md").read_text()
+    finally:
+        (edited.root / TINY).write_text((PROJECT / "tests/tiny.yaml").read_text())
+        edited.snakemake()
 
 
 def test_editing_a_figure_draws_it_again_and_nothing_else(edited):
@@ -241,6 +284,7 @@ MISTAKES = {
         "fraction: 1.5",
         ["fraction", "less than 1"],
     ),
+    "shadows": (TINY, "{shadows: 4}", "{shadows: 5}", ["attacks.shadows", "multiple of 2"]),
     "method": (TINY, "- duck\n", "- dukc\n", ["'dukc'", "did you mean 'duck'"]),
     "same file": (
         TINY,
@@ -303,7 +347,8 @@ def test_the_paper_grid_has_the_jobs_that_the_paper_has(tmp_path):
         for scenario in ("class_removal", "homogeneous_removal")
     ]
     assert plan["unlearn"] == splits // 2 * sum(defined)
-    assert plan["score"] == splits
+    assert [plan[stage] for stage in MEASURED] == [splits] * 3
+    assert plan["train_shadow"] == 64 + 16 + 16 and "ensemble" not in plan
 
 
 def test_the_snakefile_is_a_page_of_wiring():

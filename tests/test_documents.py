@@ -13,6 +13,8 @@ from workspace import PROJECT, Workspace
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
 from update_reference import effects, with_tables
 
+from unlearning.evaluation_tables import STATISTICS
+from unlearning.metrics import names
 from unlearning.tables import read_runs
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
@@ -108,6 +110,18 @@ def test_every_figure_that_the_readme_shows_is_committed():
     shown = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
     assert shown
     assert [path for path in shown if not (PROJECT / path).is_file()] == []
+
+
+def test_the_glossary_explains_every_measurement_and_nothing_else():
+    text = (PROJECT / "paper/METRICS.md").read_text(encoding="utf-8")
+    tables = text.partition("## Statistics")[0]
+    cells = [line.split("|")[1] for line in tables.splitlines() if line.startswith("| `")]
+    explained = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(explained) == sorted([*names.METRICS, *names.ENSEMBLES])
+    assert "paper/METRICS.md" in README
+    columns = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text.partition("## Statistics")[2], re.M)
+    told = {name for cell in columns for name in re.findall(r"`(\w+)`", cell)}
+    assert told <= set(STATISTICS)
 
 
 def test_no_result_is_typed_into_the_prose():
