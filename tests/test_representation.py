@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unlearning.metrics.representation import linear_cka, linear_probe
+from unlearning.metrics.representation import balanced_sample, linear_cka, linear_probe
 
 
 def explicit_hsic(gram_x, gram_y):
@@ -120,22 +120,12 @@ def test_the_probe_standardises_its_features(blobs):
     assert 0.8 < plain < 1
 
 
-def test_the_probe_fits_at_most_per_class_images_of_each_class(monkeypatch, blobs):
-    from sklearn.linear_model import LogisticRegression
-
-    seen, fit = [], LogisticRegression.fit
-
-    def watched(self, x, y):
-        seen.append((x.tobytes(), np.bincount(y).tolist()))
-        return fit(self, x, y)
-
-    monkeypatch.setattr(LogisticRegression, "fit", watched)
-    data, labels = blobs(3.0)
-    keep = np.flatnonzero((labels != 1) | (np.cumsum(labels == 1) <= 4))  # four of class 1
-    for seed in (0, 0, 1):
-        linear_probe(data[keep], labels[keep], data, labels, per_class=9, seed=seed)
-    assert [counts for _, counts in seen] == [[9, 4, 9]] * 3
-    assert seen[0] == seen[1] != seen[2]
+def test_a_balanced_sample_holds_at_most_so_many_images_of_each_class():
+    labels = np.repeat([2, 0, 1], [20, 4, 30])
+    first, again, other = (balanced_sample(labels, 9, seed) for seed in (0, 0, 1))
+    assert np.bincount(labels[first]).tolist() == [4, 9, 9]
+    assert first.tolist() == again.tolist() == sorted(set(first)) != other.tolist()
+    assert len(balanced_sample(labels, 30)) == len(labels)
 
 
 def test_the_probe_refuses_nothing_to_learn_or_to_read(blobs):

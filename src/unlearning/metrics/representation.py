@@ -37,24 +37,30 @@ def linear_probe(
     train_labels: np.ndarray,
     test: np.ndarray,
     test_labels: np.ndarray,
-    per_class: int = 200,
-    seed: int = 0,
 ) -> float:
     """Accuracy in [0, 1] on `test` of a linear classifier fitted on frozen embeddings.
 
     train: [n, d] with labels [n] of every class to tell apart; test: [m, d], m > 0, with
     labels [m]. The probe is a multinomial logistic regression (L2 penalty, C = 1) on
-    features standardised by the sample it is fitted on: at most `per_class` images of each
-    class, drawn with `seed`. Raises ValueError for a single class or for m = 0.
+    standardised features. Raises ValueError for a single class or for m = 0.
     """
     from sklearn.linear_model import LogisticRegression  # its import costs about a second
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    chosen = _sample(train_labels, per_class, seed)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
-    probe.fit(train[chosen].astype(np.float64), train_labels[chosen])
+    probe.fit(train.astype(np.float64), train_labels)
     return float((probe.predict(test.astype(np.float64)) == test_labels).mean())
+
+
+def balanced_sample(labels: np.ndarray, per_class: int = 200, seed: int = 0) -> np.ndarray:
+    """Sorted positions of at most `per_class` images of each class, drawn with `seed`.
+
+    What a probe is fitted on: all classes alike, and no more than it needs.
+    """
+    rng = np.random.default_rng(seed)
+    members = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    return np.sort(np.concatenate([positions[:per_class] for positions in members]))
 
 
 def _centred(features: np.ndarray) -> np.ndarray:
@@ -75,10 +81,3 @@ def _hsic(x: np.ndarray, y: np.ndarray) -> float:
     trace = np.square(x.T @ y).sum() - a @ b
     means = rows_k.sum() * rows_l.sum() / ((n - 1) * (n - 2))
     return float(trace + means - 2 / (n - 2) * (rows_k @ rows_l))
-
-
-def _sample(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
-    """Sorted positions of at most `per_class` images of each class."""
-    rng = np.random.default_rng(seed)
-    members = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
-    return np.sort(np.concatenate([positions[:per_class] for positions in members]))

@@ -19,7 +19,7 @@ from unlearning.data.splits import check_split
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
 from unlearning.files import load_arrays, load_tensors, read_json, write_json
-from unlearning.metrics.representation import linear_cka, linear_probe
+from unlearning.metrics.representation import balanced_sample, linear_cka, linear_probe
 from unlearning.models import ERM, build
 from unlearning.models.base import Classifier
 from unlearning.provenance import code_hash
@@ -72,9 +72,10 @@ def _model(cell: Path, dataset: Dataset) -> Classifier:
 def embeddings(
     model: Classifier, dataset: Dataset, split: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Embeddings [n, D] of the training images, of D_f among them, and of the test images."""
-    train, test = (embed(model, part).cpu().numpy() for part in (dataset.train, dataset.test))
-    return {"train": train, "forget": train[split["forget"]], "test": test}
+    """Embeddings [n, D] of D_f and of the test images."""
+    forget = torch.tensor(split["forget"], device=dataset.train.images.device)
+    found = {"forget": embed(model, dataset.train, forget), "test": embed(model, dataset.test)}
+    return {part: values.cpu().numpy() for part, values in found.items()}
 
 
 def _probe(
@@ -90,7 +91,8 @@ def _probe(
     model = _model(cell, dataset)
     found = embeddings(model, dataset, split)
     metrics = {f"cka_{part}": linear_cka(found[part], oracle[part]) for part in ("forget", "test")}
-    metrics["probe_accuracy"] = probe_accuracy(found, dataset, split)
+    if split["classes"]:
+        metrics["probe_accuracy"] = probe_accuracy(model, found["test"], dataset, split)
     metrics["relearn_steps"] = relearn_steps(
         model,
         dataset.train,
@@ -102,14 +104,17 @@ def _probe(
 
 
 def probe_accuracy(
-    found: Mapping[str, np.ndarray], dataset: Dataset, split: Mapping[str, Any]
-) -> float | None:
-    """Linear-probe accuracy on the removed classes' test images; none in homogeneous removal."""
-    if not split["classes"]:
-        return None
-    train, test = (part.labels.cpu().numpy() for part in (dataset.train, dataset.test))
-    removed = np.isin(test, split["classes"])
-    return linear_probe(found["train"], train, found["test"][removed], test[removed])
+    model: Classifier, test: np.ndarray, dataset: Dataset, split: Mapping[str, Any]
+) -> float:
+    """Linear-probe accuracy on the removed classes' test images; test: embeddings of all [M, D].
+
+    The probe is fitted on a balanced sample of the training images, D_f among them.
+    """
+    labels, wanted = (part.labels.cpu().numpy() for part in (dataset.train, dataset.test))
+    chosen = balanced_sample(labels)
+    train = embed(model, dataset.train, torch.from_numpy(chosen).to(dataset.train.images.device))
+    removed = np.isin(wanted, split["classes"])
+    return linear_probe(train.cpu().numpy(), labels[chosen], test[removed], wanted[removed])
 
 
 def _forget_accuracy(cell: Path, split: Mapping[str, Any]) -> float:
