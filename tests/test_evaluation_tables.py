@@ -70,12 +70,13 @@ def row_of(table, **key):
     return table.iloc[0]
 
 
-def test_liras_interval_is_that_of_a_mean_of_independent_estimates(runs):
+def test_liras_interval_adds_the_errors_of_cells_that_share_their_images(runs):
     table = tables.membership_table(runs)
     for method in ("original", "scrub", "duck"):
         cells = done(runs, "class_removal", method)
         row = row_of(table, scenario="class_removal", method=method)
-        room = 1.96 * math.sqrt(sum(e * e for e in cells["lira_auc_error"])) / len(cells)
+        sums = [cells.loc[cells["split"] == s, "lira_auc_error"].sum() for s in set(cells["split"])]
+        room = 1.96 * math.hypot(*sums) / len(cells)
         mean = cells["lira_auc"].mean()
         assert row["lira_auc_mean"] == pytest.approx(mean)
         ends = row["lira_auc_low"], row["lira_auc_high"]
@@ -205,6 +206,7 @@ def test_the_statistics_print_each_metric_side_by_side(folder):
     assert [row[0] for row in rows[:6]] == ["original", "oracle", *METHODS]
     duck = dict(zip(header, rows[5], strict=True))
     assert duck["AUS − DUCK"] == duck["AUS: verdict"] == "–"
+    assert [row[-1] for row in rows[4:6]] == ["6 (3)", "6 (3)"] and rows[3][-1] == "5 (2)"
 
 
 def test_symbols_of_image_sets_are_set_as_symbols(folder):

@@ -127,6 +127,8 @@ def _statistics_columns(rows: pd.DataFrame) -> dict[str, Callable[[Row], str]]:
     for metric in dict.fromkeys(rows["metric"]):
         for header, show in _STATISTICS.items():
             columns[header.format(labels[metric])] = _of(metric, show)
+    first = rows["metric"].iloc[0]
+    columns["n (seeds)"] = _of(first, lambda row: f"{row['n']} ({row['seeds']})")
     return columns
 
 
@@ -187,7 +189,7 @@ LAYOUTS = {
         "Whether an attacker tells forgotten training images from test images of the same kind "
         "(class removal: of the removed classes). An AUC of 0.5 is chance; the oracle, which never "
         f"saw the forgotten images, is the level to reach. {_MEANS}; the interval of LiRA's AUC "
-        "is over the images, for these very models (DeLong). TPR at a FPR below one over the "
+        "is over the images, for these very models (DeLong; cells of one forget set share them). TPR at a FPR below one over the "
         "number of test images is not resolved and shown as –. F1 is micro-averaged; 50 is chance.",
         "No attack in this run",
     ),
@@ -214,7 +216,7 @@ LAYOUTS = {
         "seed. − DUCK: mean paired difference over the shared cells (forget set and training "
         "seed); p: paired t-test, Holm-adjusted over the methods; verdict at 0.05. Rank: mean "
         "over the cells of the rank among the methods that are ok in every cell, 1 is best "
-        "(highest AUS, lowest JS).",
+        "(highest AUS, lowest JS). n: ok cells, and the training seeds that have every forget set.",
         "No ok cell in this run",
     ),
     "variance": Layout(

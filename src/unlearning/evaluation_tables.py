@@ -29,13 +29,15 @@ ENSEMBLE_KEY = [*KEY, "split", "method"]
 def membership_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean, sd and n of each attack's results; LiRA's AUC with a 95 % interval.
 
-    The interval is over the images, of the mean over these very models: the cells' DeLong
-    errors, taken as independent, times 1.96.
+    The interval is over the images, of the mean over these very models, from the cells' DeLong
+    errors: added within a forget set, whose cells share their images, and in quadrature over
+    forget sets, times 1.96.
     """
-    found = _means(runs[runs["shadow_models"].notna()], names.ATTACKS)
-    errors = runs["lira_auc_error"] ** 2
-    squares = runs.assign(square=errors).groupby([*KEY, "method"])["square"].sum()
-    total = [squares.get(tuple(row), math.nan) for row in found[[*KEY, "method"]].to_numpy()]
+    attacked = runs[runs["shadow_models"].notna()]
+    found = _means(attacked, names.ATTACKS)
+    within = attacked.groupby([*KEY, "method", "split"])["lira_auc_error"].sum()
+    squares = (within**2).groupby([*KEY, "method"]).sum()
+    total = [squares[tuple(row)] for row in found[[*KEY, "method"]].to_numpy()]
     room = 1.96 * np.sqrt(np.array(total, dtype=float)) / found["lira_auc_n"]
     return found.assign(
         lira_auc_low=found["lira_auc_mean"] - room, lira_auc_high=found["lira_auc_mean"] + room
@@ -65,9 +67,10 @@ def _means(runs: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:
 def statistics_table(runs: pd.DataFrame) -> pd.DataFrame:
     """What the report may say of one method being better: one row a metric and method.
 
-    Columns: `mean`; `low`, `high`, `interval`, `seeds`: 95 % interval over training seeds
-    (stats.interval) and how many there are; `paper_mean`, `paper_sd`, `paper_n`: the paper's
-    convention, the spread over forget sets of one original (the first training seed);
+    Columns: `mean` over `n` ok cells; `low`, `high`, `interval`, `seeds`: 95 % interval over
+    training seeds (stats.interval) and how many there are; `paper_mean`, `paper_sd`,
+    `paper_n`: the paper's convention, the spread over forget sets of one original (the first
+    training seed);
     `difference`, `difference_low`, `difference_high`, `cells`, `p`, `p_holm`, `verdict`: the
     paired test against DUCK over the same cells; `rank`, `rank_cells`, `friedman_p`,
     `critical_difference`: average ranks among the methods that are ok in every cell.
@@ -83,7 +86,7 @@ def statistics_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 STATISTICS = [
-    *("mean", "low", "high", "interval", "seeds", "paper_mean", "paper_sd", "paper_n"),
+    *("mean", "n", "low", "high", "interval", "seeds", "paper_mean", "paper_sd", "paper_n"),
     *("difference", "difference_low", "difference_high", "cells", "p", "p_holm", "verdict"),
     *("rank", "rank_cells", "friedman_p", "critical_difference"),
 ]
@@ -97,7 +100,7 @@ def _statistics(group: pd.DataFrame, metric: str) -> list[dict]:
     ranks = _ranks(values, metric)
     rows = []
     for method, cells in by_method(done):
-        row = {"method": method, "mean": cells[metric].mean()}
+        row = {"method": method, "mean": cells[metric].mean(), "n": len(cells)}
         row |= _interval(cells, metric) | _one_original(cells, metric) | ranks.get(method, {})
         if method in tests.index:
             test = tests.loc[method]
