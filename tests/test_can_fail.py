@@ -14,6 +14,54 @@ import pytest
 from workspace import PROJECT
 
 MISTAKES = {
+    "LiRA takes IN for OUT": (
+        "metrics/membership.py",
+        "_log_density(target, *inside) - _log_density(target, *outside)",
+        "_log_density(target, *outside) - _log_density(target, *inside)",
+        "test_membership.py",
+    ),
+    "an AUC that gives ties to the members": (
+        "metrics/membership.py",
+        "return (below + up_to) / (2 * len(ranked))",
+        "return up_to / len(ranked)",
+        "test_membership.py",
+    ),
+    "a target among its own U-LiRA pool": (
+        "metrics/membership.py",
+        "np.delete(side, seed, axis=0)",
+        "np.delete(side, 0, axis=0)",
+        "test_membership.py",
+    ),
+    "a divergence without its mixture": (
+        "metrics/oracle_distance.py",
+        "_kl_bits(a, middle) + _kl_bits(b, middle)",
+        "_kl_bits(a, b) + _kl_bits(b, a)",
+        "test_oracle_distance.py",
+    ),
+    "the attack compares with retained images": (
+        "stages/attack.py",
+        'np.isin(outputs["test_labels"], split["classes"])',
+        '~np.isin(outputs["test_labels"], split["classes"])',
+        "test_measure.py",
+    ),
+    "shadow models that saw everything": (
+        "stages/shadow.py",
+        "first = order < count // 2",
+        "first = order < count",
+        "test_measure.py",
+    ),
+    "resamples of cells in place of seeds": (
+        "stats.py",
+        "rows, n = values.mean(axis=1), len(values)",
+        "rows, n = values.ravel(), values.size",
+        "test_stats.py",
+    ),
+    "no correction for many tests": (
+        "comparisons.py",
+        "factors = np.arange(len(order), 0, -1)",
+        "factors = np.ones(len(order))",
+        "test_stats.py",
+    ),
     "a centroid's row is taken for its class": (
         "methods/duck.py",
         "labels[:, None] == torch.tensor(classes, device=labels.device)",

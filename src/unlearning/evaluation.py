@@ -189,8 +189,9 @@ LAYOUTS = {
         "Whether an attacker tells forgotten training images from test images of the same kind "
         "(class removal: of the removed classes). An AUC of 0.5 is chance; the oracle, which never "
         f"saw the forgotten images, is the level to reach. {_MEANS}; the interval of LiRA's AUC "
-        "is over the images, for these very models (DeLong; cells of one forget set share them). TPR at a FPR below one over the "
-        "number of test images is not resolved and shown as –. F1 is micro-averaged; 50 is chance.",
+        "is over the images, for these very models (DeLong; cells of one forget set share them). "
+        "TPR at a FPR below one over the number of test images is not resolved and shown as –. "
+        "F1 is micro-averaged; 50 is chance.",
         "No attack in this run",
     ),
     "oracle_distance": Layout(
