@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from unlearning.comparisons import Ranks, average_ranks
 from unlearning.methods import ORIGINALS
-from unlearning.stats import Ranks, average_ranks
 from unlearning.tables import by_method
 
 COLUMNS = [

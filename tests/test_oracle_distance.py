@@ -16,7 +16,6 @@ from unlearning.metrics.oracle_distance import (
     jensen_shannon,
     klom,
     l2_distance,
-    margins,
     softmax,
 )
 
@@ -109,32 +108,6 @@ def test_accuracy_gap_names_an_accuracy_that_is_not_defined(sides):
     found, oracle = ({"retain": 0.9, "forget": value} for value in sides)
     with pytest.raises(ValueError, match=r"^forget is not defined"):
         accuracy_gap(found, oracle, ["retain", "forget"])
-
-
-def test_margins_are_the_explicit_ones_on_leading_axes():
-    draw = np.random.default_rng(1)
-    logits, labels = draw.normal(0, 3, (2, 3, 6, 4)), draw.integers(0, 4, 6)
-    before = logits.copy()
-    found = margins(logits, labels)
-    assert found.shape == (2, 3, 6)
-    for i, j, n in np.ndindex(found.shape):
-        row, label = logits[i, j, n], labels[n]
-        others = [math.exp(row[k]) for k in range(4) if k != label]
-        assert found[i, j, n] == pytest.approx(row[label] - math.log(sum(others)), rel=1e-12)
-    np.testing.assert_array_equal(logits, before)
-
-
-def test_margins_are_log_odds_and_keep_their_digits_when_certain():
-    logits, labels = np.array([[0.3, -1.0, 2.0]], np.float32), np.array([2])
-    p = softmax(logits)[0, 2]
-    assert margins(logits, labels) == pytest.approx(math.log(p / (1 - p)), rel=1e-12)
-    huge = margins(np.array([[2000.0, 0.0, -1e4]]), np.array([0]))  # p rounds to 1 here
-    assert huge == pytest.approx(2000.0, rel=1e-15)
-
-
-def test_margins_need_two_classes():
-    with pytest.raises(ValueError, match="at least two classes"):
-        margins(np.zeros((4, 1)), np.zeros(4, int))
 
 
 # --- KLOM ---

@@ -52,3 +52,20 @@ def test_the_oracle_never_saw_the_class(runs):
 
 def test_original_is_about_85_percent(runs):
     assert 0.82 <= mean(runs, "original", "class_removal", "test_accuracy") <= 0.92
+
+
+@pytest.mark.parametrize("scenario", ["class_removal", "homogeneous_removal"])
+def test_lira_finds_the_original_and_not_the_oracle_and_duck_is_near_the_oracle(runs, scenario):
+    original, oracle, duck = (
+        mean(runs, name, scenario, "lira_auc") for name in ("original", "oracle", "duck")
+    )
+    assert original > 0.55
+    assert abs(oracle - 0.5) < 0.06
+    assert abs(duck - oracle) < (original - oracle) / 2
+
+
+def test_ducks_outputs_are_nearer_to_the_oracles_than_the_originals_are(runs):
+    duck, original = (
+        mean(runs, name, "class_removal", "js_forget") for name in ("duck", "original")
+    )
+    assert duck < original / 2

@@ -12,15 +12,8 @@ import pandas as pd
 import pytest
 from scipy import stats as reference
 
-from unlearning.stats import (
-    BOOTSTRAP_FROM,
-    Interval,
-    average_ranks,
-    holm,
-    interval,
-    paired,
-    variance_components,
-)
+from unlearning.comparisons import average_ranks, holm, paired
+from unlearning.stats import BOOTSTRAP_FROM, Interval, interval, variance_components
 
 SPLITS = np.array([-0.10, 0.02, 0.17])  # fixed effects of three classes, mean 0.03
 

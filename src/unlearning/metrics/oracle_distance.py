@@ -65,26 +65,11 @@ def accuracy_gap(
     return _mean(np.array([abs(found[name] - oracle[name]) for name in names]))
 
 
-def margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Correct-class margins [..., N] in nats: logit_y - logsumexp of the other logits.
-
-    logits: [..., N, K] with K >= 2; labels: [N], shared by the leading axes. It is the log
-    odds of the correct class, without the cancellation of log p - log(1 - p).
-    """
-    if logits.shape[-1] < 2:
-        raise ValueError(f"a margin needs at least two classes, got logits {logits.shape}")
-    chosen = np.broadcast_to(np.asarray(labels)[:, None], (*logits.shape[:-1], 1))
-    others = np.array(logits, dtype=np.float64)
-    correct = np.take_along_axis(others, chosen, -1)[..., 0]
-    np.put_along_axis(others, chosen, -np.inf, -1)
-    top = others.max(-1)
-    return correct - top - np.log(np.exp(_shifted(others)).sum(-1))
-
-
 def klom(unlearned: np.ndarray, oracle: np.ndarray, bins: int = 20) -> np.ndarray:
     """KLOM [n] in nats: per image KL(oracle || unlearned) of the margins' histograms.
 
-    unlearned: margins [S, n] of S >= 2 unlearned models; oracle: [T, n] of T >= 2 oracles.
+    unlearned: margins [S, n] of S >= 2 unlearned models; oracle: [T, n] of T >= 2 oracles. The
+    margin is the correct class's log odds (`membership.logit_confidence`).
     Each image has `bins` equal bins over its joint range, the last one closed. SMOOTHING is
     added to each bin's share, and the shares are scaled back to sum to 1, so the value is
     finite, at least 0, and at most about ln(1 / SMOOTHING) = 11.5. It is 0 for equal

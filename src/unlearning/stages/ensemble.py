@@ -17,8 +17,13 @@ from unlearning.data.splits import check_split
 from unlearning.files import load_arrays, read_json, write_json
 from unlearning.grid import FEWEST_SEEDS
 from unlearning.metrics.accuracy import by_part
-from unlearning.metrics.membership import roc_auc, u_lira, u_lira_worst_case
-from unlearning.metrics.oracle_distance import klom, margins
+from unlearning.metrics.membership import (
+    logit_confidence,
+    roc_auc,
+    u_lira,
+    u_lira_worst_case,
+)
+from unlearning.metrics.oracle_distance import klom
 from unlearning.provenance import code_hash
 
 KLOM_BINS = 20
@@ -79,4 +84,4 @@ def ensemble(
 def _margins(cells: Sequence[Path], split: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Margins [S, n] of the correct class on D_f, D_r and the test images, a row a cell."""
     rows = [by_part(load_arrays(cell / "outputs.safetensors"), split) for cell in cells]
-    return {part: np.stack([margins(*row[part]) for row in rows]) for part in rows[0]}
+    return {part: np.stack([logit_confidence(*row[part]) for row in rows]) for part in rows[0]}
