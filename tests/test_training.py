@@ -27,7 +27,7 @@ from unlearning.models import build
 from unlearning.models.base import Classifier
 from unlearning.recipe import Recipe, lr_factor
 from unlearning.seeds import seed_for
-from unlearning.stages import collect, score, unlearn
+from unlearning.stages import attack, collect, score, unlearn
 from unlearning.stages import split as split_stage
 from unlearning.stages import train as train_stage
 from unlearning.training import Diverged, train
@@ -586,14 +586,16 @@ def test_a_run_that_diverges_is_recorded_and_has_no_metrics(tiny_run, monkeypatc
         (tmp_path / name).rename(tmp_path / files[name])
     cell = next(c for c in tiny_run.cells if (c.method, c.split) == ("original", "seed-0"))
     split = read_json(next(tiny_run.split_file(s) for s in splits(tiny_run) if s.key == "seed-0"))
-    found = score.score_cell(tmp_path, tiny_run.root / cell.folder, split)
-    assert set(found["metrics"].values()) == {None}
+    original = tiny_run.root / cell.folder
+    for oracle in (None, original.parents[1] / "oracle/unlearn-0"):
+        found = score.score_cell(tmp_path, original, oracle, split)
+        assert set(found["metrics"].values()) == {None}
+    assert attack.attack_cell(tmp_path, None) == {"metrics": {}, "roc": None}
 
 
 def test_a_cell_that_was_not_run_is_a_row_that_says_so(tiny_run, tmp_path):
     config = str(tiny_run.root / "config.json")
-    out = tmp_path / "runs.csv"
-    where = ["--root", str(tmp_path), "--methods", str(METHOD_FILES), "--out", str(out)]
+    where = ["--root", str(tmp_path), "--methods", str(METHOD_FILES), "--out", str(tmp_path)]
     collect.main(["--config", config, *where])
     with open(tmp_path / "runs.csv", newline="", encoding="utf-8") as handle:
         table = list(csv.DictReader(handle))
@@ -607,7 +609,8 @@ def test_cells_of_different_code_do_not_share_a_table():
     cells = [
         identity
         | {"base_method": method, "status": status, "code_sha256": code}
-        | {"start_code_sha256": "s" * 64, "score_code_sha256": "t" * 64}
+        | {"start_code_sha256": "s" * 64, "scores_code_sha256": "t" * 64}
+        | {"attacks_code_sha256": "t" * 64, "probes_code_sha256": "t" * 64}
         for method, status, code in [
             ("duck", "ok", "a" * 64),
             ("fine_tuning", "ok", "b" * 64),
@@ -618,6 +621,7 @@ def test_cells_of_different_code_do_not_share_a_table():
     collect.refuse_mixed_code(cells[:3])
     with pytest.raises(ValueError, match=r"duck.*a{12}.*c{12}.*mixed_code"):
         collect.refuse_mixed_code(cells)
-    for part in ("start_code_sha256", "score_code_sha256"):
-        with pytest.raises(ValueError, match=rf"duck.*different {part[:-7]}.*s{{12}}|t{{12}}"):
+    parts = ("start", "scores", "attacks", "probes")
+    for part in (f"{name}_code_sha256" for name in parts):
+        with pytest.raises(ValueError, match=rf"duck.*different {part[:-7]}.*(s{{12}}|t{{12}})"):
             collect.refuse_mixed_code([cells[0], cells[0] | {part: "u" * 64}])
