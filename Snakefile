@@ -20,6 +20,11 @@ include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    # the jobs on this machine then start without importing torch again
+    forkserver.start()
+
+
 rule all:
     """Everything: runs.csv, the tables and the figures."""
     default_target: True

@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
+from unlearning.clock import reported
 from unlearning.files import whole, write_text
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.tables import GROUP, by_method, nothing, read_runs, status_note
@@ -201,5 +202,5 @@ def run(
     parser.add_argument("--runs", required=True, help="runs.csv, or roc.csv for the ROC curves")
     parser.add_argument("--out", required=True, help="stem of the files to write")
     options = parser.parse_args()
-    with plt.style.context(Path(__file__).with_name("style.mplstyle")):
+    with reported(), plt.style.context(Path(__file__).with_name("style.mplstyle")):
         save(*draw(read(options.runs)), options.out)

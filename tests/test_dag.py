@@ -151,7 +151,7 @@ def test_editing_a_methods_code_reruns_its_cells(edited):
 
 
 def test_editing_the_training_loop_retrains(edited):
-    edited.edit("src/unlearning/training.py", "EVALUATION_BATCH = 1000", "EVALUATION_BATCH = 500")
+    edited.edit("src/unlearning/training.py", '"cpu": 100', '"cpu": 50')
     models = {"train_original": 2, "train_oracle": SPLITS, "train_shadow": 4}
     assert models.items() <= edited.planned().items()
 

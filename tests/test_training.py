@@ -308,7 +308,7 @@ def test_predictions_are_those_of_evaluation_mode_in_chunks_of_any_size(
     model, data = make_cnn(head_dropout=0.5), make_images()
     chosen = torch.tensor([40, 3, 17, 8, 9])
     expected = copy.deepcopy(model).eval()(data.batch(chosen)[0])
-    monkeypatch.setattr(training, "EVALUATION_BATCH", 2)
+    monkeypatch.setitem(training.EVALUATION_BATCH, "cpu", 2)
     torch.testing.assert_close(training.predict(model.train(), data, chosen), expected)
     logits = training.predict(model, data)
     assert logits.shape == (48, 4)

@@ -6,6 +6,9 @@ import importlib
 import sys
 from pathlib import Path
 
+from unlearning.clock import reported
+from unlearning.forkserver import delegate
+
 STAGES = Path(__file__).parent / "stages"
 
 
@@ -19,7 +22,18 @@ def main(argv: list[str]) -> None:
             summary = (STAGES / f"{verb}.py").read_text(encoding="utf-8").splitlines()[0]
             print("  " + summary.strip('"'))
         sys.exit(0 if asked_for_help else 2)
-    importlib.import_module(f"unlearning.stages.{argv[0]}").main(argv[1:])
+    status = delegate(argv)
+    if status is None:
+        run_verb(argv)
+    else:
+        sys.exit(status)
+
+
+def run_verb(argv: list[str]) -> None:
+    """Run one verb in this process; its last line says how long, start-up left out."""
+    stage = importlib.import_module(f"unlearning.stages.{argv[0]}")
+    with reported():
+        stage.main(argv[1:])
 
 
 if __name__ == "__main__":

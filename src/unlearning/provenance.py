@@ -85,7 +85,7 @@ def _packages(path: Path) -> list[Path]:
 
 def _imports(path: Path) -> list[Path]:
     found = []
-    for node in _runtime_nodes(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _runtime_nodes(_tree(path)):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -97,17 +97,23 @@ def _imports(path: Path) -> list[Path]:
 
 
 def _runtime_nodes(tree: ast.AST) -> Iterable[ast.AST]:
+    """Every statement, those in functions too, but not what only a type checker reads."""
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
             continue
-        yield child
-        yield from _runtime_nodes(child)
+        if not isinstance(child, ast.expr):  # no expression holds an import
+            yield child
+            yield from _runtime_nodes(child)
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @functools.cache
 def _essence(path: Path) -> str:
     """The code of a file without comments, docstrings and layout."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _tree(path)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):
@@ -133,9 +139,13 @@ def software() -> dict[str, str]:
 
 def git_state() -> dict[str, str | bool | None]:
     """The commit of the checkout this library runs from, and whether it has changes."""
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+    status = _git("status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    if status is None:
+        return {"commit": None, "dirty": None}
+    lines = status.splitlines()
+    facts = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+    dirty = any(not line.startswith("# ") for line in lines)
+    return {"commit": facts["branch.oid"], "dirty": dirty}
 
 
 def _git(*arguments: str) -> str | None:

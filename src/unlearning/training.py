@@ -20,7 +20,7 @@ from unlearning.optim import SGD
 from unlearning.recipe import Recipe, lr_factor
 from unlearning.seeds import seed_for
 
-EVALUATION_BATCH = 1000
+EVALUATION_BATCH = {"cpu": 100, "cuda": 5000}  # what the caches hold; what fills a GPU
 
 write_line = functools.partial(print, flush=True)
 
@@ -115,11 +115,13 @@ def embed(model: Classifier, data: Images, indices: torch.Tensor | None = None) 
 
 @torch.inference_mode()
 def _evaluate(model, function, data, indices):
+    device = data.images.device
     if indices is None:
-        indices = torch.arange(len(data), device=data.images.device)
+        indices = torch.arange(len(data), device=device)
+    size = EVALUATION_BATCH[device.type]
     was_training = model.training
     model.eval()
-    outputs = [function(data.batch(chunk)[0]) for chunk in indices.split(EVALUATION_BATCH)]
+    outputs = [function(data.batch(chunk)[0]) for chunk in indices.split(size)]
     model.train(was_training)
     return torch.cat(outputs)
 

@@ -5,7 +5,7 @@ import json
 from snakemake.exceptions import WorkflowError
 
 from unlearning import config as unlearning_config
-from unlearning import grid, hyperparameters
+from unlearning import forkserver, grid, hyperparameters
 from unlearning.data.catalogue import catalogue
 from unlearning.files import canonical_json
 from unlearning.methods import ORIGINALS
