@@ -21,8 +21,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    # the jobs on this machine then start without importing torch again
-    forkserver.start()
+    forkserver.start()  # its forks need not import torch
 
 
 rule all:

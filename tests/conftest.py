@@ -229,7 +229,7 @@ class TinyRun:
         return hyperparameters.original_of(method, METHOD_FILES).removeprefix("original")
 
     def model_settings(self, ending: str = "") -> dict:
-        keys = ("dataset", "arch", "pretrained", "head_dropout", "evaluation")
+        keys = ("dataset", "arch", "pretrained", "head_dropout", "precision", "evaluation")
         return {key: getattr(self.experiment, key) for key in keys} | {
             "arch": self.experiment.arch + ending,
             "training": self.experiment.training.model_dump(),

@@ -77,6 +77,16 @@ def test_the_configs_of_the_repository_are_right(path):
             hyperparameters.resolve(variant.method, cell, variant.settings, METHOD_FILES)
 
 
+def test_what_is_not_the_papers_recipe_says_so_in_every_row():
+    """`fast` is part of the experiment's name, which each row of runs.csv and each title has."""
+    read = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in CONFIGS}
+    parsed = {name: parse(raw, name, DATASETS, METHODS) for name, raw in read.items()}
+    fast, paper = parsed["cifar10_fast"].experiments, parsed["paper"].experiments
+    assert [experiment.label for experiment in fast] == ["cifar10-fast"]
+    assert {experiment.precision for experiment in paper} == {"float32"}
+    assert not any("fast" in experiment.label for experiment in paper)
+
+
 def test_a_valid_config_survives_being_written_as_json():
     config = check(VALID)
     assert parse(config.model_dump(), FILE) == config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from unlearning.models import FAMILIES, build
 from unlearning.vision import torchvision
@@ -26,6 +27,40 @@ def test_head_dropout_acts_in_training_alone():
     embedding = torch.ones(1, model.head.in_features)
     assert (model.train().dropout(embedding) == 0).any()
     assert torch.equal(model.eval().dropout(embedding), embedding)
+
+
+@pytest.mark.parametrize("arch", ["small_cnn", "small_cnn_erm"])
+def test_bfloat16_is_the_precision_of_the_backbones_products_alone(arch):
+    """8 bits of mantissa: a product is off by up to 0.4 %."""
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        model = build(arch, 10, 1, precision=precision, width=2)
+        images = torch.randn(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+        embedding = model.embed(images)
+        model(images).sum().backward()
+        assert {w.grad.dtype for w in model.backbone.parameters()} == {torch.float32}
+        assert model.backbone[1].running_var.dtype == embedding.dtype == torch.float32
+        found[precision] = embedding.detach()
+    rough, exact = found["bfloat16"], found["float32"]
+    assert not torch.equal(rough, exact)
+    torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.05)
+
+
+def test_the_small_network_computes_what_its_layers_do_in_the_usual_order():
+    torch.manual_seed(0)
+    model = build("small_cnn", 10, 1).backbone
+    images = torch.randn(8, 1, 32, 32, requires_grad=True)
+    with torch.no_grad():
+        model[1].weight.normal_()
+    usual = nn.Sequential(*(model[i + k] for i in (0, 4, 8) for k in (0, 1, 3, 2)))
+    usual.extend([nn.AdaptiveAvgPool2d(3), nn.Flatten()])
+    found = []
+    for network in (model, usual):
+        embedding = network(images)
+        gradients = torch.autograd.grad(embedding.square().sum(), [images, *network.parameters()])
+        found.append([embedding, *gradients])
+    assert all(map(torch.equal, *found))
 
 
 def test_the_imagenet_stem_quarters_the_image_and_the_small_one_keeps_it():

@@ -141,6 +141,7 @@ class Experiment(Strict):
     name: Name | None = None
     pretrained: bool = False
     head_dropout: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
     evaluation: Literal["test", "validation"] = "test"
     training: Recipe
     scenarios: Scenarios

@@ -82,7 +82,7 @@ def _epoch(model, data, indices, recipe, optimizer, loss_of, epoch, seed) -> flo
     batches = index_batches(len(indices), recipe.batch_size, generator)
     steps, total = len(batches), torch.zeros((), device=data.images.device)
     for step, positions in enumerate(batches):
-        chosen = indices[positions]
+        chosen = indices[positions.to(indices.device)]
         images = augment(data.images[chosen], recipe.flip, recipe.crop, generator)
         labels = data.labels[chosen]
         progress = (epoch * steps + step) / (recipe.epochs * steps)

@@ -293,7 +293,14 @@ def data_of(w):
 def model_settings(w, seed="train_seed"):
     """What identifies an original: the experiment's model and recipe, and the seed."""
     experiment = experiment_of(w)
-    keys = ("dataset", "arch", "pretrained", "head_dropout", "evaluation")
+    keys = (
+        "dataset",
+        "arch",
+        "pretrained",
+        "head_dropout",
+        "precision",
+        "evaluation",
+    )
     return {
         **{key: getattr(experiment, key) for key in keys},
         "arch": experiment.arch + getattr(w, "trunk", "").removeprefix("originals"),

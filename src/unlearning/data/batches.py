@@ -103,12 +103,13 @@ def augment(
     both, per sample; the result is channels-last in memory, as the convolutions want it.
     """
     count, _, height, width = images.shape
-    offsets = torch.randint(0, 2 * crop + 1, (2, count, 1), generator=generator)
-    flipped = torch.rand(count, 1, generator=generator) < (0.5 if flip else 0.0)
-    columns = torch.arange(width).expand(count, width)
+    device = images.device
+    offsets = torch.randint(0, 2 * crop + 1, (2, count, 1), generator=generator).to(device)
+    flipped = (torch.rand(count, 1, generator=generator) < (0.5 if flip else 0.0)).to(device)
+    columns = torch.arange(width, device=device).expand(count, width)
     columns = torch.where(flipped, columns.flip(1), columns) + offsets[0]
-    rows = torch.arange(height) + offsets[1]
-    sample = torch.arange(count)[:, None, None]
+    rows = torch.arange(height, device=device) + offsets[1]
+    sample = torch.arange(count, device=device)[:, None, None]
     padded = torch.nn.functional.pad(images, (crop, crop, crop, crop))
-    index = [i.to(images.device) for i in (sample, rows[:, :, None], columns[:, None, :])]
-    return padded.permute(0, 2, 3, 1)[index[0], index[1], index[2]].permute(0, 3, 1, 2)
+    found = padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]]
+    return found.permute(0, 3, 1, 2)

@@ -32,15 +32,18 @@ def build(
     channels: int,
     pretrained: bool = False,
     head_dropout: float = 0.0,
+    precision: str = "float32",
     **options: int,
 ) -> Classifier:
     """A new model with `classes` logits for images of `channels` channels.
 
     Weights come from torch's global generator: seed it first. `pretrained` asks for
-    ImageNet weights; a family that has none raises ValueError. `options` go to the
-    family, e.g. `width`.
+    ImageNet weights; a family that has none raises ValueError. precision: `float32` or
+    `bfloat16`, see `Classifier`. `options` go to the family, e.g. `width`.
     """
     found = [importlib.import_module(f"unlearning.models.{name}") for name in modules(arch)]
     plain = arch.removesuffix(ERM)
     model = found[0].build(plain, classes, channels, pretrained, head_dropout, **options)
-    return found[1].masked(model) if arch.endswith(ERM) else model
+    model = found[1].masked(model) if arch.endswith(ERM) else model
+    model.precision = precision
+    return model

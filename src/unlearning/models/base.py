@@ -14,7 +14,11 @@ class Classifier(nn.Module):
     A family sets `self.backbone` (images to embeddings [B, D]) and `self.head`.
     `dropout` acts on the embedding before the head, in training mode only. Each of the
     last feature map's channels gives `per_channel` neighbouring dimensions of the embedding.
+    `precision` is that of the backbone's products; weights, their gradients, embeddings and all
+    that follows are float32. bfloat16 is for GPUs: few CPUs have it, the others take very long.
     """
+
+    precision = "float32"
 
     def __init__(
         self,
@@ -30,8 +34,11 @@ class Classifier(nn.Module):
         self.head = head
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised images [B, C, H, W] to embeddings [B, D]."""
-        return self.backbone(images)
+        """Normalised images [B, C, H, W] to float32 embeddings [B, D]."""
+        if self.precision == "float32":
+            return self.backbone(images)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return self.backbone(images).float()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, C, H, W] to logits [B, K]."""

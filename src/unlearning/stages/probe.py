@@ -63,8 +63,9 @@ def _settings(cell: Path) -> dict[str, Any]:
 
 
 def _model(cell: Path, dataset: Dataset) -> Classifier:
-    channels = dataset.train.images.shape[1]
-    model = build(_settings(cell)["start_arch"], dataset.classes, channels)
+    settings, channels = _settings(cell), dataset.train.images.shape[1]
+    arch, precision = settings["start_arch"], settings["precision"]
+    model = build(arch, dataset.classes, channels, precision=precision)
     model.load_state_dict(load_tensors(cell / "model.safetensors"))
     return model.to(dataset.train.images.device, memory_format=torch.channels_last)
 

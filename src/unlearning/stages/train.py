@@ -81,6 +81,7 @@ def new_model(settings: Mapping[str, Any], dataset: Dataset, seed: int) -> Class
         dataset.train.images.shape[1],
         settings["pretrained"],
         settings["head_dropout"],
+        settings["precision"],
     )
     return model.to(memory_format=torch.channels_last)
 

@@ -93,7 +93,8 @@ def main(argv: list[str]) -> None:
 def _start(settings: Mapping[str, Any], dataset: Dataset, path: str) -> Classifier:
     """The model to unlearn; its head has no dropout (as in the release from Nov 2023 on)."""
     channels = dataset.train.images.shape[1]
-    model = build(settings["start_arch"], dataset.classes, channels)
+    arch, precision = settings["start_arch"], settings["precision"]
+    model = build(arch, dataset.classes, channels, precision=precision)
     model.load_state_dict(load_tensors(path))
     return model.to(memory_format=torch.channels_last)
 
