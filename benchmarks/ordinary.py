@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 import numpy as np
 import torch
+from here import CORES
 from PIL import Image
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -42,18 +43,18 @@ def dataset(data: Images, crop: int = 0, flip: bool = False) -> ImageFolderInMem
     return ImageFolderInMemory(data, t.Compose(steps))
 
 
-def loader(images: Dataset, batch_size: int, workers: int, device: str, shuffle: bool = False):
-    """A DataLoader whose workers, if any, stay from epoch to epoch; pinned memory for CUDA."""
+def loader(images: Dataset, workers: int, device: str, **options) -> DataLoader:
+    """A DataLoader; its workers fork, which is Linux's default up to Python 3.13."""
+    forks = "fork" if workers else None  # a spawned process would pass on `spawn`
+    pinned = device == "cuda"
     return DataLoader(
-        images,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        # Linux's default up to Python 3.13; a spawned process would pass on `spawn`
-        multiprocessing_context="fork" if workers else None,
-        pin_memory=device == "cuda",
+        images, num_workers=workers, multiprocessing_context=forks, pin_memory=pinned, **options
     )
+
+
+def workers(device: str) -> int:
+    """Processes of an ordinary DataLoader: 2, for a GPU as many as cores up to 8."""
+    return min(CORES, 8) if device == "cuda" else 2
 
 
 def small_cnn(channels: int, width: int = 16) -> nn.Sequential:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from ordinary import accuracy
+from ordinary import accuracy, loader
 from torch import nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -64,20 +64,25 @@ def unlearn(
     settings: Settings,
     generator: torch.Generator,
     device: str = "cpu",
+    workers: int = 0,
 ) -> int:
     """Class removal on `model` in place; returns the updates.
 
     images: normalised images and labels; retain, forget: positions in them, on the CPU.
-    classes: those that stay.
+    classes: those that stay. workers: of each DataLoader, started anew for each pass.
     """
     original = copy.deepcopy(model).eval()
-    in_order = DataLoader(Subset(images, retain.tolist()), batch_size=settings.batch_size)
-    centres = class_centroids(original, in_order, classes, device)
+    centroid_loader, stop_loader = (
+        loader(Subset(images, part.tolist()), workers, device, batch_size=settings.batch_size)
+        for part in (retain, forget)
+    )
     forget_loader, retain_loader = (
-        DataLoader(images, batch_sampler=SameOrder(part, settings.batch_size, generator))
+        loader(
+            images, workers, device, batch_sampler=SameOrder(part, settings.batch_size, generator)
+        )
         for part in (forget, retain)
     )
-    stop_loader = DataLoader(Subset(images, forget.tolist()), batch_size=settings.batch_size)
+    centres = class_centroids(original, centroid_loader, classes, device)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
     )

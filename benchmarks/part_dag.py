@@ -46,8 +46,10 @@ def accounts(jobs: dict[str, tuple[float, float] | None], wall: float, cores: in
     lines = [
         f"cores x wall: {cores} x {wall:.1f} s = {cores * wall:.1f} s",
         f"work of {len(measured)} of {len(jobs)} jobs: {work:.1f} s, {cpu:.1f} s of CPU",
-        f"scheduling, start-up and idle: {1 - work / (cores * wall):.0%} of cores x wall",
     ]
+    if measured:
+        idle = 1 - work / (cores * wall)
+        lines.append(f"scheduling, start-up and idle: {idle:.0%} of cores x wall")
     for verb, each in by_verb.items():
         seconds, spent = (sum(one[k] for one in each) for k in (0, 1))
         lines.append(f"{verb}: {len(each)} jobs, {seconds:.1f} s, {spent:.1f} s of CPU")

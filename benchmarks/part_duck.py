@@ -26,13 +26,17 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Case:
-    """One class removal. path: packed data, or None for `count` random images 3x32x32."""
+    """One class removal. path: packed data, or None for `count` random images 3x32x32.
+
+    workers: of the plain implementation's DataLoaders.
+    """
 
     arch: str
     settings: duck.Settings
     device: str
     count: int = 0
     path: str | None = None
+    workers: int = 0
 
     def data(self, device: str) -> Images:
         """The training images on `device`."""
@@ -75,7 +79,7 @@ def plain(case: Case) -> Callable[[], int]:
     def run() -> int:
         generator = torch.Generator().manual_seed(SEED)
         model = copy.deepcopy(original)
-        arguments = (classes, case.settings, generator, case.device)
+        arguments = (classes, case.settings, generator, case.device, case.workers)
         ordinary_duck.unlearn(model, images, *split, *arguments)
         return 1
 
@@ -125,7 +129,13 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
             found.append({"title": title, "not_run": "no GPU here"})
             continue
         chosen = settings("cifar10", arch, epochs=1, batch_size=batch)
-        case = Case(arch, chosen, device, max(160, round(options.scale * count)))
+        case = Case(
+            arch,
+            chosen,
+            device,
+            count=max(160, round(options.scale * count)),
+            workers=ordinary.workers(device) if device == "cuda" else 0,
+        )
         name, arguments = f"1 x {CORES} threads", {"case": case}
         sides = [Alternative(f"ours, {name}", ours, arguments, 1, CORES, JOB)]
         sides.append(Alternative(f"plain, {name}", plain, arguments, 1, CORES))

@@ -11,7 +11,7 @@ import ordinary
 import ordinary_measuring
 from alternatives import JOB, Alternative, compare
 from here import CORES, devices
-from part_training import random_images, start, workers
+from part_training import random_images, start
 
 from unlearning.metrics.membership import lira
 from unlearning.stages.score import score
@@ -83,7 +83,9 @@ def evaluating(count: int, device: str, by_loops: bool) -> Callable[[], int]:
     model = start("small_cnn", data)
     if by_loops:
         model = ordinary.twin("small_cnn", model).to(device)
-        batches = ordinary.loader(ordinary.dataset(data), BATCH, workers(device), device)
+        options = {"batch_size": BATCH, "persistent_workers": True}
+        images = ordinary.dataset(data)
+        batches = ordinary.loader(images, ordinary.workers(device), device, **options)
 
     def run() -> int:
         if by_loops:
@@ -107,17 +109,11 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     for device in devices():
         images = round(options.scale * 20_000)
         arguments, jobs = {"count": images, "device": device}, CORES if device == "cpu" else 1
-        name = f"ordinary, 1 x {CORES} threads, {workers(device)} loader workers"
+        name = f"ordinary, 1 x {CORES} threads, {ordinary.workers(device)} loader workers"
+        ours, loops = ({**arguments, "by_loops": by_loops} for by_loops in (False, True))
         sides = [
-            Alternative(
-                f"ours, {jobs} x 1 thread",
-                evaluating,
-                arguments | {"by_loops": False},
-                jobs,
-                1,
-                JOB,
-            ),
-            Alternative(name, evaluating, arguments | {"by_loops": True}, 1, CORES),
+            Alternative(f"ours, {jobs} x 1 thread", evaluating, ours, jobs, 1, JOB),
+            Alternative(name, evaluating, loops, 1, CORES),
         ]
         title = f"evaluation: small_cnn, {images:,} images 1x28x28, {device}"
         found.append(compare(title, sides, options.repetitions, "images/s", device))

@@ -46,10 +46,10 @@ def random_images(count: int, channels: int, size: int, device: str = "cpu") -> 
     return Images(images.to(device), torch.arange(count, device=device) % 10, half, half / 2)
 
 
-def start(arch: str, data: Images) -> Classifier:
+def start(arch: str, data: Images, seed: int = 0) -> Classifier:
     """The model that both sides start from, as the stage `train` builds it."""
     settings = {"arch": arch, "pretrained": False, "head_dropout": 0.0}
-    return new_model(settings, Dataset(data, data, 10, ""), seed=0).to(data.images.device)
+    return new_model(settings, Dataset(data, data, 10, ""), seed).to(data.images.device)
 
 
 def ours(arch: str, channels: int, size: int, count: int, device: str) -> Callable[[], int]:
@@ -69,7 +69,8 @@ def plain(arch: str, channels: int, size: int, count: int, device: str) -> Calla
     data = random_images(count, channels, size)
     model = ordinary.twin(arch, start(arch, data)).to(device)
     images = ordinary.dataset(data, RECIPE.crop, RECIPE.flip)
-    batches = ordinary.loader(images, BATCH, workers(device), device, shuffle=True)
+    options = {"batch_size": BATCH, "shuffle": True, "persistent_workers": True}
+    batches = ordinary.loader(images, ordinary.workers(device), device, **options)
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=RECIPE.lr,
@@ -83,11 +84,6 @@ def plain(arch: str, channels: int, size: int, count: int, device: str) -> Calla
         return count
 
     return epoch
-
-
-def workers(device: str) -> int:
-    """Processes of the ordinary DataLoader: 2, for a GPU as many as cores up to 8."""
-    return min(CORES, 8) if device == "cuda" else 2
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -105,14 +101,14 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 def _case(
     arch: str, channels: int, size: int, count: int, device: str, repetitions: int
 ) -> dict[str, Any]:
-    data = random_images(BATCH, channels, size)
+    data = random_images(8, channels, size)
     shape = {"arch": arch, "channels": channels, "size": size}
     arguments = {**shape, "count": count, "device": device}
     jobs = CORES if device == "cpu" else 1
     sides = [Alternative(f"ours, {jobs} x 1 thread", ours, arguments, jobs, 1, JOB)]
     if device == "cpu" and arch != "small_cnn":
         sides.append(Alternative(f"ours, 1 x {CORES} threads", ours, arguments, 1, CORES, JOB))
-    name = f"ordinary, 1 x {CORES} threads, {workers(device)} loader workers"
+    name = f"ordinary, 1 x {CORES} threads, {ordinary.workers(device)} loader workers"
     sides.append(Alternative(name, plain, arguments, 1, CORES))
     title = f"{arch}, {channels}x{size}x{size}, {device}: epochs of {count} images"
     count_once = flops(ordinary.twin(arch, start(arch, data)), data.normalise(data.images))
