@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(BIN):$(PATH)
 SNAKEMAKE := snakemake --workflow-profile workflow/profiles/local --cores $(CORES)
 
-.PHONY: help reproduce test lint format reference clean
+.PHONY: help reproduce test lint format reference bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +39,10 @@ format: $(READY)
 # make reference   takes results/mini into paper/reference/mini and the README's table from it
 reference: $(READY)
 	python workflow/scripts/update_reference.py mini
+
+# make bench       measures and writes benchmarks/RESULTS.md; BENCH_ARGS="training duck" for parts
+bench: $(READY)
+	python benchmarks/run.py $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .snakemake
