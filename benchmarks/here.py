@@ -34,8 +34,20 @@ def facts(command: str) -> dict[str, str]:
         **{name: importlib.metadata.version(name) for name in SOFTWARE},
         "commit": _commit(),
         "command": command,
-        "load of the machine before": f"{os.getloadavg()[0]:.1f} processes",
+        "cores busy with other work just before": f"{_busy_cores():.1f}",
     }
+
+
+def _busy_cores(seconds: float = 1.0) -> float:
+    """How many cores are at work while this process sleeps."""
+
+    def idle() -> float:
+        fields = Path("/proc/stat").read_text(encoding="utf-8").split()
+        return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")  # idle, iowait
+
+    begun, before = time.perf_counter(), idle()
+    time.sleep(seconds)
+    return max(0.0, os.cpu_count() - (idle() - before) / (time.perf_counter() - begun))
 
 
 def _cpu_model() -> str:
