@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from alternatives import JOB, in_turn
 from here import ROOT, embedded_data, library
 
+from unlearning import forkserver
 from unlearning.files import canonical_json, read_json
 
+FOLDER = forkserver.FOLDER
 SETTINGS = {
     "dataset": "fashion_mnist_mini",
     "arch": "small_cnn",
     "pretrained": False,
     "head_dropout": 0.0,
+    "precision": "float32",
     "evaluation": "test",
     "training": {"epochs": 1, "batch_size": 128, "lr": 0.1},
     "threads": 1,
@@ -37,8 +42,10 @@ def commands(folder: Path) -> dict[str, tuple[list[str], Mapping[str, str]]]:
     files = {"model": folder / "model.safetensors", "record": folder / "record.json"}
     options = {"data": embedded_data(), "settings": canonical_json(SETTINGS), **files}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    job = ["-m", "unlearning", "train", *words]
     return {
-        "ours: python -m unlearning train": (["-m", "unlearning", "train", *words], JOB),
+        "ours in the DAG: the same command, forked": (job, JOB | {FOLDER: os.environ[FOLDER]}),
+        "ours: python -m unlearning train": (job, JOB),
         "ordinary script": ([str(ROOT / "benchmarks" / "ordinary_start.py")], {}),
     }
 
@@ -51,11 +58,12 @@ def seconds_to_first_step(
     def run() -> float:
         record = folder / "record.json"
         record.unlink(missing_ok=True)
+        plain = {name: value for name, value in library().items() if name != FOLDER}
         begun = time.perf_counter()
         with subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
-            env={**library(), **added, "UNLEARNING_DEVICE": "cpu"},
+            env={**plain, **added, "UNLEARNING_DEVICE": "cpu"},
             stdout=subprocess.PIPE,
         ) as process:
             line = process.stdout.readline()
@@ -68,9 +76,20 @@ def seconds_to_first_step(
     return run
 
 
+@contextlib.contextmanager
+def _server() -> Iterator[None]:
+    """The server that Snakemake starts, ready for jobs."""
+    server = forkserver.start()
+    while not os.listdir(os.environ[FOLDER]):
+        time.sleep(0.05)
+    yield
+    server.communicate()
+    del os.environ[FOLDER]
+
+
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """One comparison of all commands."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _server():
         folder = Path(name)
         runs = {
             name: seconds_to_first_step(*command, folder)

@@ -48,7 +48,7 @@ def random_images(count: int, channels: int, size: int, device: str = "cpu") -> 
 
 def start(arch: str, data: Images, seed: int = 0) -> Classifier:
     """The model that both sides start from, as the stage `train` builds it."""
-    settings = {"arch": arch, "pretrained": False, "head_dropout": 0.0}
+    settings = {"arch": arch, "pretrained": False, "head_dropout": 0.0, "precision": "float32"}
     return new_model(settings, Dataset(data, data, 10, ""), seed).to(data.images.device)
 
 

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 FOLDER = "UNLEARNING_FORKSERVER"
-PRELOADED = ("torch", "safetensors.torch", "pydantic", "tqdm", "sklearn.svm", "sklearn.pipeline")
+PRELOADED = ("torch", "safetensors.torch", "pydantic", "tqdm", "sklearn.svm")
 """Never this library itself: its text may change while the server runs."""
 
 
