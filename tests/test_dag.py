@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 
 import pytest
@@ -49,6 +50,16 @@ def rows(space):
 
 def record(space, folder):
     return json.loads((space.root / EXPERIMENT / folder / "record.json").read_text())
+
+
+def test_each_job_says_last_how_long_it_worked(finished):
+    folder = finished.root / "results/tiny/logs"
+    logs = [*folder.rglob("*.log"), *(finished.root / "data/logs").iterdir()]
+    stages = {log.relative_to(folder).parts[0].split(".")[0] for log in logs[:-1]}
+    assert stages >= {"split", "oracle", "shadow", "unlearn", "score", "attack", "probe", "figures"}
+    for log in logs:
+        *_, last = log.read_text().splitlines()
+        assert re.fullmatch(r"worked \d+\.\d+ s, \d+\.\d+ s of CPU", last), log
 
 
 def test_every_cell_is_one_row_that_ran(finished):

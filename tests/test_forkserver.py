@@ -153,6 +153,11 @@ def test_another_copy_of_the_library_is_not_asked(server, tmp_path):
     assert refused.returncode == 2 and "verbs" in refused.stdout
 
 
+def test_a_schedulers_job_is_not_run_outside_it(server):
+    assert "'torch'" in run(server[1], "loaded").stdout
+    assert "'torch'" not in run({**server[1], "SLURM_JOB_ID": "7"}, "loaded").stdout
+
+
 def test_without_a_server_the_command_runs_as_it_stands(server, tmp_path):
     done = run({**server[1], forkserver.FOLDER: str(tmp_path)}, "fail")
     assert (done.returncode, done.stderr) == (1, "a reason\n")

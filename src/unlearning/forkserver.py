@@ -60,8 +60,15 @@ def delegate(argv: list[str]) -> int | None:
 
 
 def _address() -> str:
-    """The socket, whose name tells environments and copies of this library apart."""
-    name = zlib.crc32(f"{sys.prefix} {Path(__file__).parent}".encode())
+    """The socket, whose name tells apart what must not share a server.
+
+    Environments, copies of this library, and a scheduler's jobs: a process forked elsewhere
+    would escape the limits of its job.
+    """
+    limits = Path("/proc/self/cgroup")
+    inside = limits.read_text() if limits.exists() else ""
+    inside += os.environ.get("SLURM_JOB_ID", "")
+    name = zlib.crc32(f"{sys.prefix} {Path(__file__).parent} {inside}".encode())
     return os.path.join(os.environ[FOLDER], f"{name:08x}")
 
 

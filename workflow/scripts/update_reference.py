@@ -21,7 +21,15 @@ from unlearning.stats import summarise
 from unlearning.tables import CELL, read_runs
 
 PROJECT = Path(__file__).parents[2]
-KEPT = ("runs.csv", "ensembles.csv", "config.json", "tables/*.md", "figures/*.png", "figures/*.csv")
+KEPT = (
+    "runs.csv",
+    "roc.csv",
+    "ensembles.csv",
+    "config.json",
+    "tables/*.md",
+    "figures/*.png",
+    "figures/*.csv",
+)
 DOCUMENTS = ("README.md", "paper/DEVIATIONS.md")
 
 
