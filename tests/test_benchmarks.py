@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import sys
 
 import numpy as np
@@ -296,3 +297,24 @@ def test_the_accounts_of_a_run(tmp_path):
     assert "train: 2 jobs, 7.0 s, 6.0 s of CPU" in lines and "unmeasured: collect.log" in lines
     nothing = part_dag.accounts({"collect.log": None}, wall=8.0, cores=2)
     assert nothing[1:] == ["work of 0 of 1 jobs: 0.0 s, 0.0 s of CPU", "unmeasured: collect.log"]
+
+
+def test_the_readme_says_what_the_committed_results_say():
+    text = (PROJECT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+    parts = dict(block.split("\n", 1) for block in text.split("\n## ")[1:])
+    readme = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
+
+    def ratios(part, arch):
+        """The ratios of our alternatives in the tables on `arch`, smallest and largest."""
+        tables = [b for b in parts[part].split("\n**")[1:] if b.startswith(arch)]
+        rows = [line.split("|") for b in tables for line in b.splitlines() if "| ours" in line]
+        found = [float(row[5]) for row in rows]
+        return f"{min(found):.1f} to {max(found):.1f}"
+
+    assert f"trains {ratios('training', 'small_cnn')} times as fast as the ordinary" in readme
+    assert f"a DUCK run on it is {ratios('duck', 'small_cnn')} times as fast" in readme
+    resnet = [ratios(part, "resnet18").split(" to ") for part in ("training", "duck")]
+    span = f"{min(low for low, _ in resnet)} to {max(high for _, high in resnet)}"
+    assert f"hardly faster than the ordinary loop there ({span} times)" in readme
+    idle = int(re.search(r"scheduling, start-up and idle: (\d+)%", parts["dag"])[1])
+    assert f"{100 - idle} % of an embedded run is work" in readme
