@@ -47,7 +47,7 @@ def compare(
     device: str = "cpu",
     **floor: float,
 ) -> dict[str, Any]:
-    """A comparison as `results` prints it; the last alternative is the reference.
+    """A comparison as `results_file` prints it; the last alternative is the reference.
 
     unit: `images/s`, or `s` for the seconds a unit. floor: `flops` a unit, and `step`, the
     units in a step; with `flops` each repetition is followed by the matrix-multiply peak of

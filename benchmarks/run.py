@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import here
-import results
+import results_file
 
 PARTS = ("training", "duck", "measuring", "startup", "dag", "report")
 
@@ -31,8 +31,8 @@ def main(argv: list[str]) -> None:
         facts = here.facts(command)
         print(f"{part} …", flush=True)
         comparisons = importlib.import_module(f"part_{part}").measure(options)
-        results.keep(here.OUT, part, facts, comparisons)
-        results.write(here.OUT, PARTS, here.ROOT / "benchmarks" / "RESULTS.md")
+        results_file.keep(here.OUT, part, facts, comparisons)
+        results_file.write(here.OUT, PARTS, here.ROOT / "benchmarks" / "RESULTS.md")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import part_dag
 import part_duck
 import part_measuring
 import part_training
-import results
+import results_file
 import run
 
 from unlearning.metrics.membership import lira
@@ -166,7 +166,7 @@ def test_counted_flops_are_those_of_a_convolution_by_hand():
 
 def test_the_floor_of_a_step_by_hand():
     """2 MFLOP an image at 100 images/s are 0.2 GFLOP/s; at 1 GFLOP/s 50 images take 0.1 s."""
-    found = results.floor(rate=100, flops=2e6, peak=1.0, units=50)
+    found = results_file.floor(rate=100, flops=2e6, peak=1.0, units=50)
     assert found == pytest.approx({"gflops": 0.2, "share": 0.2, "floor": 0.1, "measured": 0.5})
 
 
@@ -183,8 +183,8 @@ def test_the_arithmetic_of_a_duck_run_is_what_a_run_counts(duck_case):
 
 
 def test_ratios_are_of_neighbours_and_say_which_is_faster():
-    assert results.speed_ratios([1.0, 2.0], [4.0, 2.0], "s") == [4.0, 1.0]
-    assert results.speed_ratios([1.0, 2.0], [4.0, 2.0], "images/s") == [0.25, 1.0]
+    assert results_file.speed_ratios([1.0, 2.0], [4.0, 2.0], "s") == [4.0, 1.0]
+    assert results_file.speed_ratios([1.0, 2.0], [4.0, 2.0], "images/s") == [0.25, 1.0]
 
 
 def environment(name: str):
@@ -230,8 +230,10 @@ COMPARISON = {
 
 
 def test_results_show_medians_ratios_floors_and_what_was_not_run(tmp_path):
-    results.keep(tmp_path, "duck", FACTS, [COMPARISON, {"title": "GPU", "not_run": "no GPU here"}])
-    results.write(tmp_path, ["duck", "dag"], tmp_path / "RESULTS.md")
+    results_file.keep(
+        tmp_path, "duck", FACTS, [COMPARISON, {"title": "GPU", "not_run": "no GPU here"}]
+    )
+    results_file.write(tmp_path, ["duck", "dag"], tmp_path / "RESULTS.md")
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if line.startswith("| ours"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -243,9 +245,9 @@ def test_results_show_medians_ratios_floors_and_what_was_not_run(tmp_path):
 
 
 def test_results_say_that_parts_come_from_different_commits(tmp_path):
-    results.keep(tmp_path, "duck", FACTS, [COMPARISON])
-    results.keep(tmp_path, "dag", FACTS | {"commit": "def"}, [COMPARISON])
-    results.write(tmp_path, ["duck", "dag"], tmp_path / "RESULTS.md")
+    results_file.keep(tmp_path, "duck", FACTS, [COMPARISON])
+    results_file.keep(tmp_path, "dag", FACTS | {"commit": "def"}, [COMPARISON])
+    results_file.write(tmp_path, ["duck", "dag"], tmp_path / "RESULTS.md")
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "different commits" in text
     assert text.index("## duck") < text.index("- commit: abc") < text.index("- commit: def")
