@@ -190,8 +190,8 @@ MISTAKES = {
     ),
     "crop without its rows": (
         "data/batches.py",
-        "torch.arange(height) + offsets[1]",
-        "torch.arange(height) + 0 * offsets[1]",
+        "torch.arange(height, device=device) + offsets[1]",
+        "torch.arange(height, device=device) + 0 * offsets[1]",
         "test_training.py",
     ),
     "the oracle keeps the forgotten": (
