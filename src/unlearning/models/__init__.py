@@ -12,8 +12,27 @@ FAMILIES = {
     "small_cnn": "small_cnn",
     "resnet18": "resnet",
     "resnet18_3x3": "resnet",
+    "resnet18_small": "resnet",
+    "resnet34": "resnet",
+    "resnet34_3x3": "resnet",
+    "resnet34_small": "resnet",
+    "resnet50": "resnet",
+    "resnet50_3x3": "resnet",
+    "resnet50_small": "resnet",
+    "allcnn": "allcnn",
+    "allcnn_small": "allcnn",
+    "vit_b16": "vit",
+    "vit_small": "vit",
 }
-PRETRAINED = ("resnet18", "resnet18_3x3")
+PRETRAINED = (
+    "resnet18",
+    "resnet18_3x3",
+    "resnet34",
+    "resnet34_3x3",
+    "resnet50",
+    "resnet50_3x3",
+    "vit_b16",
+)
 ERM = "_erm"
 """Ending of an architecture with an entanglement-reduced mask (see `erm`)."""
 

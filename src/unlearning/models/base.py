@@ -14,6 +14,7 @@ class Classifier(nn.Module):
     A family sets `self.backbone` (images to embeddings [B, D]) and `self.head`.
     `dropout` acts on the embedding before the head, in training mode only. Each of the
     last feature map's channels gives `per_channel` neighbouring dimensions of the embedding.
+    `middle` is the name in the backbone of the block whose output `intermediate` reads.
     `precision` is that of the backbone's products; weights, their gradients, embeddings and all
     that follows are float32. bfloat16 is for GPUs: few CPUs have it, the others take very long.
     """
@@ -26,9 +27,11 @@ class Classifier(nn.Module):
         head: nn.Linear,
         head_dropout: float = 0.0,
         per_channel: int = 1,
+        middle: str = "",
     ) -> None:
         super().__init__()
         self.per_channel = per_channel
+        self.middle = middle
         self.backbone = backbone
         self.dropout = nn.Dropout(head_dropout)
         self.head = head
@@ -39,6 +42,21 @@ class Classifier(nn.Module):
             return self.backbone(images)
         with torch.autocast(images.device.type, torch.bfloat16):
             return self.backbone(images).float()
+
+    def intermediate(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalised images [B, C, H, W] to float32 features [B, F] of the middle block.
+
+        Its feature map [B, F, h, w] is averaged over space; of its tokens [B, N, F] the class
+        token is taken. ValueError for a model that names no middle block.
+        """
+        if not self.middle:
+            raise ValueError("this model names no middle block; give its name in the backbone")
+        found = []
+        block = self.backbone.get_submodule(self.middle)
+        with block.register_forward_hook(lambda *call: found.append(call[-1])):
+            self.embed(images)
+        features = found[0].float()
+        return features[:, 0] if features.ndim == 3 else features.mean((2, 3))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, C, H, W] to logits [B, K]."""

@@ -33,7 +33,8 @@ class MaskedClassifier(Classifier):
     """A classifier with a learned `mask` [classes, channels]; embedding and head as before."""
 
     def __init__(self, plain: Classifier) -> None:
-        super().__init__(plain.backbone, plain.head, plain.dropout.p, plain.per_channel)
+        kept = plain.dropout.p, plain.per_channel, plain.middle
+        super().__init__(plain.backbone, plain.head, *kept)
         channels = plain.head.in_features // plain.per_channel
         self.mask = nn.Parameter(torch.full((plain.head.out_features, channels), 0.5))
 

@@ -7,6 +7,8 @@ from torch import nn
 
 from unlearning.models.base import Classifier
 
+SECOND = "7"  # the last of the second block's four layers
+
 
 class _PoolToThree(nn.AdaptiveAvgPool2d):
     """To 3 x 3 by averaging; a map of that size is its own average and costs nothing."""
@@ -48,4 +50,5 @@ def build(
         _PoolToThree(),
         nn.Flatten(),
     )
-    return Classifier(backbone, nn.Linear(36 * width, classes), head_dropout, per_channel=9)
+    head = nn.Linear(36 * width, classes)
+    return Classifier(backbone, head, head_dropout, per_channel=9, middle=SECOND)
