@@ -1,0 +1,1 @@
+"""What happens inside a model when it unlearns: pure functions on arrays."""
