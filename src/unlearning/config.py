@@ -12,6 +12,22 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from unlearning.methods import REFERENCES
 from unlearning.models import FAMILIES, PRETRAINED
 from unlearning.recipe import VALIDATION_SHARE, Recipe, Strict
+from unlearning.scenarios import (
+    ClassRemoval,
+    Draw,
+    HomogeneousRemoval,
+    Scenarios,
+    Seeds,
+    ShortcutRemoval,
+    unique,
+)
+from unlearning.studies import (
+    STUDIES,
+    Attributions,
+    Features,
+    check_shared_models,
+    check_study,
+)
 
 if TYPE_CHECKING:
     from unlearning.data.catalogue import DatasetInfo
@@ -19,78 +35,10 @@ if TYPE_CHECKING:
 RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=-]*$", max_length=80)]
-Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)]
 
 
 class ConfigError(ValueError):
     """A setting that cannot be used; the message names file, key and what would be right."""
-
-
-def _unique(values: list, what: str) -> list:
-    repeated = {str(v) for v in values if values.count(v) > 1}
-    if repeated:
-        raise ValueError(
-            f"{what} {', '.join(sorted(repeated))} stands twice: "
-            "both would write the same files; keep each once"
-        )
-    return values
-
-
-class ClassRemoval(Strict):
-    """Class removal: each entry of `forget` is one forget set, a class or a list of classes."""
-
-    forget: list[int | list[int]] = Field(min_length=1)
-
-    @field_validator("forget")
-    @classmethod
-    def _distinct(cls, entries: list) -> list:
-        for entry in entries:
-            if isinstance(entry, list):
-                if not entry:
-                    raise ValueError("an empty list forgets nothing; name at least one class")
-                _unique(entry, "class")
-        _unique([sorted(e) if isinstance(e, list) else [e] for e in entries], "forget set")
-        return entries
-
-
-class HomogeneousRemoval(Strict):
-    """Homogeneous removal: a random share of the training images, all classes alike.
-
-    Give `fraction` in (0, 1) or `count`. indices: `own` draws from this project's
-    seeds; `release` draws the authors' own indices (CIFAR-10, CIFAR-100, TinyImageNet).
-    """
-
-    fraction: float | None = Field(None, gt=0, lt=1)
-    count: int | None = Field(None, gt=0)
-    split_seeds: Seeds
-    indices: Literal["own", "release"] = "own"
-
-    @field_validator("split_seeds")
-    @classmethod
-    def _distinct(cls, seeds: list) -> list:
-        return _unique(seeds, "seed")
-
-    @model_validator(mode="after")
-    def _one_size(self) -> HomogeneousRemoval:
-        given = (self.fraction is not None) + (self.count is not None)
-        if self.indices == "own" and given != 1:
-            raise ValueError("give exactly one of fraction, in (0, 1), and count")
-        if self.indices == "release" and given:
-            raise ValueError("the release's indices fix their own size: drop fraction and count")
-        return self
-
-
-class Scenarios(Strict):
-    """The scenarios of one experiment; at least one."""
-
-    class_removal: ClassRemoval | None = None
-    homogeneous_removal: HomogeneousRemoval | None = None
-
-    @model_validator(mode="after")
-    def _any(self) -> Scenarios:
-        if self.class_removal is None and self.homogeneous_removal is None:
-            raise ValueError("name at least one of class_removal and homogeneous_removal")
-        return self
 
 
 class Variant(Strict):
@@ -134,7 +82,11 @@ class Attacks(Strict):
 
 
 class Experiment(Strict):
-    """One data set and architecture: its originals, oracles, scenarios and methods."""
+    """One data set and architecture: its originals, oracles, scenarios and methods.
+
+    study: part of `snakemake understanding`, not of runs.csv and its tables. models_of: another
+    experiment of the same model and recipe, whose originals and oracles these are.
+    """
 
     dataset: str
     arch: str
@@ -151,11 +103,15 @@ class Experiment(Strict):
     resources: Resources = Resources()
     tuning: Tuning | None = None
     attacks: Attacks | None = None
+    study: Literal[STUDIES] | None = None
+    models_of: Name | None = None
+    features: Features | None = None
+    attributions: Attributions | None = None
 
     @field_validator("train_seeds", "unlearn_seeds")
     @classmethod
     def _distinct(cls, seeds: list) -> list:
-        return _unique(seeds, "seed")
+        return unique(seeds, "seed")
 
     @field_validator("arch")
     @classmethod
@@ -177,7 +133,7 @@ class Experiment(Strict):
             if info.context:
                 _known(name, info.context["methods"], "method")
         labels = [e if isinstance(e, str) else e.name for e in methods]
-        _unique([*labels, *REFERENCES], "method")
+        unique([*labels, *REFERENCES], "method")
         return methods
 
     @model_validator(mode="after")
@@ -190,11 +146,23 @@ class Experiment(Strict):
                 f"pretrained: {self.arch} has no pretrained weights; set it to false, or use "
                 f"one of {', '.join(PRETRAINED)}"
             )
+        check_study(self)
         return self
 
     def _check_classes(self, classes: int) -> None:
+        shortcut = self.scenarios.shortcut_removal
+        for key in ("source", "label") if shortcut else ():
+            if getattr(shortcut, key) >= classes:
+                raise ValueError(
+                    f"scenarios.shortcut_removal.{key}: class {getattr(shortcut, key)} is outside "
+                    f"0..{classes - 1}, the classes of {self.dataset}"
+                )
         removal = self.scenarios.class_removal
-        for entry in removal.forget if removal else []:
+        if removal and removal.draw and removal.draw.of != classes:
+            raise ValueError(
+                f"scenarios.class_removal.draw.of: {self.dataset} has {classes} classes"
+            )
+        for entry in removal.forget or [] if removal else []:
             wanted = entry if isinstance(entry, list) else [entry]
             for label in wanted:
                 if not 0 <= label < classes:
@@ -267,7 +235,12 @@ class RunConfig(Strict):
 
     @model_validator(mode="after")
     def _distinct_folders(self) -> RunConfig:
-        _unique([e.label for e in self.experiments], "experiment")
+        unique([e.label for e in self.experiments], "experiment")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_models(self) -> RunConfig:
+        check_shared_models(self.experiments)
         return self
 
 
@@ -289,6 +262,7 @@ def tuning_experiment(experiment: Experiment, candidates: Mapping[str, list[dict
         "scenarios": experiment.tuning.scenarios,
         "tuning": None,
         "attacks": None,
+        "models_of": None,
     }
     return experiment.model_copy(update=changes)
 
@@ -340,7 +314,11 @@ def _describe(error: Mapping[str, Any], file: str | Path) -> str:
 
 _BLOCKS = {
     "training": Recipe,
+    "draw": Draw,
+    "features": Features,
+    "attributions": Attributions,
     "class_removal": ClassRemoval,
+    "shortcut_removal": ShortcutRemoval,
     "homogeneous_removal": HomogeneousRemoval,
     "scenarios": Scenarios,
     "resources": Resources,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from unlearning.config import ClassRemoval, Experiment, HomogeneousRemoval, RunConfig
+import numpy as np
+
+from unlearning.config import ConfigError, Experiment, RunConfig
 from unlearning.methods import ORIGINALS, REFERENCES
+from unlearning.scenarios import ClassRemoval, Draw, HomogeneousRemoval
+from unlearning.seeds import seed_for
 
 FEWEST_SEEDS = 4
 """Training seeds from which on ensembles are measured: fewer models say nothing of a spread."""
@@ -56,7 +61,7 @@ class Cell:
     def measured(self, stage: str) -> str:
         """The file with what a stage found of the cell's group, below the run's folder.
 
-        stage: `scores`, `attacks` or `probes`.
+        stage: `scores`, `attacks`, `probes`, or one of a study's.
         """
         return f"{self.experiment}/{stage}/{self.group}.json"
 
@@ -79,18 +84,60 @@ def class_key(classes: list[int]) -> str:
 def splits(experiment: Experiment) -> list[Split]:
     """Every forget set of an experiment, in the order of its config."""
     scenarios = experiment.scenarios
-    return [
+    found = [
         *_class_splits(scenarios.class_removal, experiment.evaluation),
         *_homogeneous_splits(scenarios.homogeneous_removal, experiment.evaluation),
     ]
+    if scenarios.shortcut_removal:
+        poison = {"scenario": "shortcut_removal", "evaluation": experiment.evaluation}
+        poison |= scenarios.shortcut_removal.model_dump()
+        found.append(Split("shortcut_removal", "poisoned", poison))
+    return found
+
+
+def shared_splits(experiments: Iterable[Experiment]) -> dict[tuple[str, str, str], Split]:
+    """Every forget set by the experiment in whose folder it lies, its scenario and its key.
+
+    That is the experiment whose originals and oracles are used. Raises ConfigError if two that
+    share models give one name to different forget sets.
+    """
+    found: dict[tuple[str, str, str], Split] = {}
+    for experiment in experiments:
+        for split in splits(experiment):
+            key = experiment.models_of or experiment.label, split.scenario, split.key
+            if found.setdefault(key, split) != split:
+                raise ConfigError(
+                    f"{experiment.label}: its forget set {split.key} differs from that of the "
+                    f"same name in {key[0]}, whose oracles it would use; give it another seed"
+                )
+    return found
+
+
+def split_of(experiment: Experiment, cell: Cell) -> Split:
+    """The forget set of one of an experiment's cells."""
+    wanted = cell.scenario, cell.split
+    return next(s for s in splits(experiment) if (s.scenario, s.key) == wanted)
 
 
 def _class_splits(removal: ClassRemoval | None, evaluation: str) -> list[Split]:
-    found = []
-    for entry in removal.forget if removal else []:
-        classes = sorted(entry) if isinstance(entry, list) else [entry]
+    """One a forget set; what two draws have in common is one forget set as well."""
+    named = removal.forget or [] if removal else []
+    entries = [sorted(entry) if isinstance(entry, list) else [entry] for entry in named]
+    entries += drawn(removal.draw) if removal and removal.draw else []
+    found = {}
+    for classes in entries:
         settings = {"scenario": "class_removal", "classes": classes, "evaluation": evaluation}
-        found.append(Split("class_removal", class_key(classes), settings))
+        key = class_key(classes)
+        found.setdefault(key, Split("class_removal", key, settings))
+    return list(found.values())
+
+
+def drawn(draw: Draw) -> list[list[int]]:
+    """The sets of classes of a draw, each sorted: all counts of its first seed, then the next."""
+    found = []
+    for seed in draw.seeds:
+        order = np.random.default_rng(seed_for("class order", draw.of, seed)).permutation(draw.of)
+        found += [sorted(order[:count].tolist()) for count in draw.counts]
     return found
 
 
@@ -110,8 +157,13 @@ def _homogeneous_splits(removal: HomogeneousRemoval | None, evaluation: str) -> 
 
 
 def cells(config: RunConfig) -> list[Cell]:
-    """Every cell of a run."""
-    return [cell for experiment in config.experiments for cell in cells_of(experiment)]
+    """Every cell of a run but those of studies: a row of runs.csv each."""
+    return [cell for e in config.experiments if not e.study for cell in cells_of(e)]
+
+
+def study_cells(config: RunConfig) -> list[Cell]:
+    """Every cell of the studies of a run."""
+    return [cell for e in config.experiments if e.study for cell in cells_of(e)]
 
 
 def cells_of(experiment: Experiment) -> list[Cell]:

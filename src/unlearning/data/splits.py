@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,24 +15,29 @@ RELEASE_SIZES = {"cifar10": (50_000, 1), "cifar100": (50_000, 1), "tiny_imagenet
 
 
 def make_split(
-    settings: Mapping[str, Any], dataset: str, train_labels: np.ndarray, test_count: int
+    settings: Mapping[str, Any],
+    dataset: str,
+    train_labels: np.ndarray,
+    test_count: int,
+    poisoned: Sequence[int] = (),
 ) -> dict[str, Any]:
     """The split that `settings` describe (see grid.Split), ready to be written as JSON.
 
-    train_labels: [N] of the training part; test_count: images in the test part.
+    train_labels: [N] of the training part; test_count: images in the test part; poisoned:
+    positions of the images that shortcut removal forgets.
     Returns `forget` (sorted positions in the training part), `classes` (the removed ones,
-    empty in homogeneous removal), `test` and `validation` (positions in the test part of
-    the half that is evaluated and of the other one; null in class removal, which
-    evaluates the whole test part by class), and a hash over all of it.
+    empty in the other scenarios), `test` and `validation` (positions in the test part of
+    the half that homogeneous removal evaluates and of the other one; null in the other
+    scenarios, which evaluate the whole test part), and a hash over all of it.
     """
+    classes, halves = settings.get("classes", []), {"test": None, "validation": None}
     if settings["scenario"] == "class_removal":
-        forget = np.flatnonzero(np.isin(train_labels, settings["classes"]))
-        halves = {"test": None, "validation": None}
-        classes = settings["classes"]
+        forget = np.flatnonzero(np.isin(train_labels, classes))
+    elif settings["scenario"] == "shortcut_removal":
+        forget = np.asarray(poisoned, dtype=np.int64)
     else:
         forget = _random_forget(settings, dataset, len(train_labels))
         halves = _test_halves(dataset, settings["seed"], test_count)
-        classes = []
     if not 0 < len(forget) < len(train_labels) or forget.max() >= len(train_labels):
         raise ValueError(
             f"{settings}: {len(forget)} of {len(train_labels)} training images would be "

@@ -148,17 +148,18 @@ class Problem:
     def finished(self, model: Classifier, rule: EarlyStop) -> bool:
         """The stop test after an epoch; outside the unlearning time. Keeps the accuracy seen.
 
-        Class removal: forget accuracy < `forget_target`. Homogeneous removal: forget
-        accuracy < the original's accuracy on unseen images (duck.md §2, step 5).
+        Class removal: forget accuracy < `forget_target`, and of poisoned images the accuracy
+        on their wrong label. Homogeneous removal: forget accuracy < the original's accuracy
+        on unseen images (duck.md §2, step 5).
         """
         if rule.stop == "never":
             return False
         with self.stopwatch.paused():
             seen = accuracy(model, self.train, self.indices("forget"))
         self.history.append(seen)
-        if self.scenario == "class_removal":
-            return seen < rule.forget_target
-        return seen < self.reference[rule.stop]
+        if self.scenario == "homogeneous_removal":
+            return seen < self.reference[rule.stop]
+        return seen < rule.forget_target
 
     def check(self, loss: torch.Tensor) -> None:
         """Raise Diverged if the loss, a scalar, is not finite."""

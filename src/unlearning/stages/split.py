@@ -19,6 +19,7 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     settings = json.loads(options.settings)
     dataset = load_dataset(options.data, settings["evaluation"])
-    name = read_json(options.data.removesuffix(".safetensors") + ".json")["name"]
-    split = make_split(settings, name, dataset.train.labels.numpy(), len(dataset.test))
+    facts = read_json(options.data.removesuffix(".safetensors") + ".json")
+    labels, poisoned = dataset.train.labels.numpy(), facts.get("poisoned", ())
+    split = make_split(settings, facts["name"], labels, len(dataset.test), poisoned)
     write_json(options.out, split)

@@ -1,0 +1,88 @@
+"""What a config may say of the studies: the experiments of `snakemake understanding`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from unlearning.recipe import Strict
+
+if TYPE_CHECKING:
+    from unlearning.config import Experiment
+
+SAME_MODELS = (
+    *("dataset", "arch", "pretrained", "head_dropout"),
+    *("precision", "evaluation", "training"),
+)
+"""What two experiments that share models agree in."""
+STUDIES = ("feature_space", "multiple_classes", "ablation", "architectures", "shortcut")
+
+
+class Features(Strict):
+    """How a feature_space study looks at embeddings (analysis.density, analysis.geometry).
+
+    components: principal components of the density; percentiles: of the distances to a class's
+    centre, the radii of its balls; images: of the test images for silhouettes, and of the
+    training images in the map, at most so many.
+    """
+
+    components: int = Field(100, gt=1)
+    percentiles: list[Annotated[int, Field(gt=0, le=100)]] = Field(
+        default_factory=lambda: [70, 75, 80, 85, 90, 95], min_length=1
+    )
+    images: int = Field(1000, gt=30)
+
+
+class Attributions(Strict):
+    """SHAP values of a study's models (analysis.attributions).
+
+    images: explained a forget set and training seed; evaluations: of the model an image; blur:
+    side in pixels of the blur that stands for a missing region.
+    """
+
+    images: int = Field(gt=0)
+    evaluations: int = Field(500, gt=2)
+    blur: int = Field(16, gt=0)
+
+
+def check_study(experiment: Experiment) -> None:
+    """Raise ValueError, naming the key, if a study lacks what it measures or has what it cannot."""
+    study, scenarios = experiment.study, experiment.scenarios
+    shortcut = scenarios.shortcut_removal is not None
+    if shortcut != (study == "shortcut"):
+        raise ValueError("study: shortcut and scenarios.shortcut_removal need each other")
+    if shortcut and (experiment.models_of or experiment.evaluation != "test"):
+        raise ValueError("study: shortcut trains on poisoned data: no models_of, no validation")
+    if (experiment.features is not None) != (study == "feature_space"):
+        raise ValueError("study: feature_space and features need each other")
+    if experiment.attributions and study not in ("feature_space", "shortcut"):
+        raise ValueError("attributions: only a feature_space or a shortcut study has them")
+    if study and (experiment.attacks or experiment.tuning):
+        raise ValueError("study: attacks and tuning are for experiments that are no study")
+    needs_duck = study in ("feature_space", "shortcut", "ablation")
+    if needs_duck and "duck" not in [variant.name for variant in experiment.variants]:
+        raise ValueError(f"methods: a study of kind {study} needs duck")
+    if study == "feature_space" and scenarios.class_removal is None:
+        raise ValueError("scenarios: a feature_space study needs class_removal")
+
+
+def check_shared_models(experiments: Sequence[Experiment]) -> None:
+    """Raise ValueError unless `models_of` names an experiment whose models would be the same."""
+    homes = {e.label: e for e in experiments if e.models_of is None}
+    for experiment in experiments:
+        if experiment.models_of is None:
+            continue
+        if experiment.models_of not in homes:
+            raise ValueError(
+                f"models_of of {experiment.label}: {experiment.models_of!r} is none of "
+                f"{', '.join(homes)}, the experiments with models of their own"
+            )
+        home = homes[experiment.models_of]
+        for key in SAME_MODELS:
+            if getattr(home, key) != getattr(experiment, key):
+                raise ValueError(
+                    f"models_of of {experiment.label}: its {key} differs from that of "
+                    f"{home.label}, so the models are not the same"
+                )
