@@ -15,7 +15,8 @@ import pytest
 
 from unlearning.evaluation import LAYOUTS
 from unlearning.metrics.aus import aus_of_means, class_removal_aus, homogeneous_removal_aus
-from unlearning.stages.tabulate import SCENARIOS, seconds, tabulate
+from unlearning.render import seconds
+from unlearning.stages.tabulate import SCENARIOS, tabulate
 from unlearning.stats import summarise
 from unlearning.tables import read_runs, scenario_table
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from unlearning import evaluation_tables as tables
-from unlearning.render import Section, plus_minus
+from unlearning.render import Section, plus_minus, probability
 
 Row = Mapping[str, Any]
 
@@ -136,15 +136,11 @@ def _of(metric: str, show: Callable[[Row], str]) -> Callable[[Row], str]:
     return lambda row: show(row[metric]) if metric in row else "–"
 
 
-def _probability(p: float) -> str:
-    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 _STATISTICS: dict[str, Callable[[Row], str]] = {
     "{} [95 %]": lambda row: _span(row["mean"], row["low"], row["high"]),
     "{}, one original": lambda row: plus_minus(row["paper_mean"], row["paper_sd"], 3),
     "{} − DUCK": lambda row: plus_minus(row["difference"], math.nan, 3),
-    "{}: Holm p": lambda row: _probability(row["p_holm"]),
+    "{}: Holm p": lambda row: probability(row["p_holm"]),
     "{}: verdict": lambda row: row["verdict"] if isinstance(row["verdict"], str) else "–",
     "{}: rank": lambda row: plus_minus(row["rank"], math.nan, 1),
 }

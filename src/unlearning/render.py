@@ -33,6 +33,28 @@ def plus_minus(mean: float, sd: float, places: int) -> str:
     return " ± ".join(f"{round(value, places):.{max(places, 0)}f}" for value in parts)
 
 
+def percent(mean: float, sd: float) -> str:
+    """A fraction in percent, to one decimal: `71.6 ± 0.4`."""
+    return plus_minus(100 * mean, 100 * sd, 1)
+
+
+def score(mean: float, sd: float) -> str:
+    """An AUS, to three decimals: `0.931 ± 0.004`."""
+    return plus_minus(mean, sd, 3)
+
+
+def seconds(mean: float, sd: float) -> str:
+    """A time in s, the mean to three significant digits and the spread to the same place."""
+    known = math.isfinite(mean) and mean > 0
+    exponent = int(f"{mean:.2e}".partition("e")[2]) if known else 0
+    return plus_minus(mean, sd, 2 - exponent)
+
+
+def probability(p: float) -> str:
+    """A p value to three decimals; unknown –."""
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def markdown(found: list[Section], nothing: str) -> str:
     """The sections as Markdown pipe tables; headers like `A_r^t (%)`, marks as in the text.
 

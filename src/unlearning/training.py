@@ -113,6 +113,13 @@ def embed(model: Classifier, data: Images, indices: torch.Tensor | None = None) 
     return _evaluate(model, model.embed, data, indices)
 
 
+def intermediate(
+    model: Classifier, data: Images, indices: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The middle layer's features [N, C], averaged over space, otherwise as `embed`."""
+    return _evaluate(model, model.intermediate, data, indices)
+
+
 @torch.inference_mode()
 def _evaluate(model, function, data, indices):
     device = data.images.device

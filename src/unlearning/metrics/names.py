@@ -1,4 +1,4 @@
-"""The columns of runs.csv and ensembles.csv that hold a measurement; paper/METRICS.md says what."""
+"""The names of what is measured, by the file that holds it; paper/METRICS.md says what each is."""
 
 from __future__ import annotations
 
@@ -34,3 +34,18 @@ ATTACKS = (
 COSTS = ("unlearning_seconds", "official_seconds", "peak_memory_mb")
 METRICS = (*ACCURACIES, "aus", *DISTANCES, *ATTACKS, *COSTS)
 ENSEMBLES = ("klom_forget", "klom_retain", "klom_test", "u_lira_auc", "u_lira_worst_auc")
+FEATURES = ("log_density", "silhouette", "margin", "reached", "destination_distance")
+SHORTCUT = (
+    *("clean_source", "clean_label", "patched_source", "patched_label", "strength"),
+    *("attribution_mass", "patch_area", "poisoned_accuracy", "test_accuracy"),
+)
+"""The measures in features.csv and in shortcut.csv."""
+STUDY_TABLES = (
+    "feature_space",
+    "attributions",
+    "shortcut",
+    "multiple_classes",
+    "ablation",
+    "architectures",
+)
+"""The tables of the studies (`unlearning.study_tables`)."""

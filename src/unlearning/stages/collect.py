@@ -51,9 +51,18 @@ def main(argv: list[str]) -> None:
     write_text(out / "ensembles.csv", as_csv(ensembles(config, root, rows), ENSEMBLE_COLUMNS))
 
 
-def collect(config: RunConfig, root: Path, methods: str = hyperparameters.FOLDER) -> list[dict]:
-    """One row a cell of the run in `root`, with the columns COLUMNS and some more."""
-    return [_row(cell, config, root, methods) for cell in grid.cells(config)]
+def collect(
+    config: RunConfig,
+    root: Path,
+    methods: str = hyperparameters.FOLDER,
+    cells: Iterable[grid.Cell] | None = None,
+) -> list[dict]:
+    """One row a cell of the run in `root`, with the columns COLUMNS and some more.
+
+    cells: those asked for; without it those of runs.csv.
+    """
+    asked = grid.cells(config) if cells is None else cells
+    return [_row(cell, config, root, methods) for cell in asked]
 
 
 def roc_points(config: RunConfig, root: Path, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict]:
@@ -154,15 +163,12 @@ def _check_identity(settings: Mapping[str, Any], row: Mapping[str, Any], folder:
 
 
 def _identity(cell: grid.Cell, experiment: Experiment, methods: str) -> dict[str, Any]:
-    split = next(
-        s for s in grid.splits(experiment) if (s.scenario, s.key) == (cell.scenario, cell.split)
-    )
     variant = next(v for v in experiment.variants if v.name == cell.method)
     return {
         "dataset": experiment.dataset,
         "arch": experiment.arch,
         "evaluation": experiment.evaluation,
-        "split_seed": split.settings.get("seed"),
+        "split_seed": grid.split_of(experiment, cell).settings.get("seed"),
         "base_method": variant.method,
         "compared_with": hyperparameters.original_of(variant.method, methods),
         **{key: getattr(cell, key) for key in cell.__dataclass_fields__},

@@ -18,13 +18,14 @@ from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
-from unlearning.files import load_arrays, load_tensors, read_json, write_json
+from unlearning.files import load_arrays, read_json, write_json
 from unlearning.metrics.representation import balanced_sample, linear_cka, linear_probe
-from unlearning.models import ERM, build
+from unlearning.models import ERM
 from unlearning.models.base import Classifier
 from unlearning.provenance import code_hash
 from unlearning.relearning import relearn_steps
 from unlearning.seeds import seed_for
+from unlearning.stored import cell_model, cell_settings
 from unlearning.training import embed
 
 RELEARNED_WITHIN = 0.05
@@ -49,25 +50,13 @@ def main(argv: list[str]) -> None:
     check_split(split, options.split)
     dataset = load_dataset(options.data, split["settings"]["evaluation"], device)
     folder = Path(options.folder)
-    oracle = embeddings(_model(folder / options.oracle, dataset), dataset, split)
+    oracle = embeddings(cell_model(folder / options.oracle, dataset), dataset, split)
     found = {
         name: _probe(folder / name, folder / original, oracle, dataset, split)
         for name, original in json.loads(options.cells).items()
     }
-    modules = stage_modules("probe", _settings(folder / options.oracle)["arch"] + ERM)
+    modules = stage_modules("probe", cell_settings(folder / options.oracle)["arch"] + ERM)
     write_json(options.out, {"cells": found, "code_sha256": code_hash(modules)})
-
-
-def _settings(cell: Path) -> dict[str, Any]:
-    return read_json(cell / "record.json")["settings"]
-
-
-def _model(cell: Path, dataset: Dataset) -> Classifier:
-    settings, channels = _settings(cell), dataset.train.images.shape[1]
-    arch, precision = settings["start_arch"], settings["precision"]
-    model = build(arch, dataset.classes, channels, precision=precision)
-    model.load_state_dict(load_tensors(cell / "model.safetensors"))
-    return model.to(dataset.train.images.device, memory_format=torch.channels_last)
 
 
 def embeddings(
@@ -89,7 +78,7 @@ def _probe(
     """Metrics of the cell in one folder beside its original in another."""
     if read_json(cell / "record.json")["status"] != "ok":
         return {"metrics": {}}
-    model = _model(cell, dataset)
+    model = cell_model(cell, dataset)
     found = embeddings(model, dataset, split)
     metrics = {f"cka_{part}": linear_cka(found[part], oracle[part]) for part in ("forget", "test")}
     if split["classes"]:

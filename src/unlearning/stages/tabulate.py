@@ -7,7 +7,6 @@ nothing else. A cell that is not `ok` keeps its row, its status and a footnote.
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from unlearning import evaluation
 from unlearning.evaluation_tables import read_ensembles
 from unlearning.files import write_text
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.render import Section, latex, markdown, page, plus_minus
+from unlearning.render import Section, latex, markdown, page, percent, score, seconds
 from unlearning.tables import GROUP, nothing, read_runs, scenario_table
 
 
@@ -33,23 +32,6 @@ def sections(table: pd.DataFrame, scenario: str) -> list[Section]:
         cells = pd.DataFrame([_printed(row, scenario) for row in rows.to_dict("records")])
         found.append(Section(title, _caption(rows, scenario), cells, _footnotes(rows)))
     return found
-
-
-def percent(mean: float, sd: float) -> str:
-    """A fraction in percent, to one decimal: `71.6 ± 0.4`."""
-    return plus_minus(100 * mean, 100 * sd, 1)
-
-
-def score(mean: float, sd: float) -> str:
-    """An AUS, to three decimals: `0.931 ± 0.004`."""
-    return plus_minus(mean, sd, 3)
-
-
-def seconds(mean: float, sd: float) -> str:
-    """A time in s, the mean to three significant digits and the spread to the same place."""
-    known = math.isfinite(mean) and mean > 0
-    exponent = int(f"{mean:.2e}".partition("e")[2]) if known else 0
-    return plus_minus(mean, sd, 2 - exponent)
 
 
 def _printed_columns(scenario: str) -> list[tuple[str, str, Callable[[float, float], str]]]:
@@ -139,15 +121,15 @@ def tabulate(
     for scenario in SCENARIOS:
         table = scenario_table(runs, scenario)
         title = scenario.replace("_", " ").capitalize()
-        _write(Path(out_dir) / scenario, table, sections(table, scenario), title, nothing(scenario))
+        write(Path(out_dir) / scenario, table, sections(table, scenario), title, nothing(scenario))
     several = read_ensembles(ensembles_csv) if ensembles_csv else None
     for name, layout in evaluation.LAYOUTS.items():
         table = layout.table(runs, several)
         found = evaluation.sections(table, layout)
-        _write(Path(out_dir) / name, table, found, layout.title, layout.nothing)
+        write(Path(out_dir) / name, table, found, layout.title, layout.nothing)
 
 
-def _write(stem: Path, table: pd.DataFrame, found: list[Section], title: str, empty: str) -> None:
+def write(stem: Path, table: pd.DataFrame, found: list[Section], title: str, empty: str) -> None:
     """One table in its four forms."""
     write_text(stem.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n"))
     write_text(stem.with_suffix(".md"), markdown(found, empty))

@@ -16,13 +16,13 @@ from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
-from unlearning.files import load_tensors, read_json, save_tensors, write_json
+from unlearning.files import read_json, save_tensors, write_json
 from unlearning.methods.base import Problem
-from unlearning.models import build
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
 from unlearning.records import new_record, peak_memory_mb
 from unlearning.seeds import seed_for
+from unlearning.stored import load_model
 from unlearning.training import Diverged, accuracy, check_finite, predict
 
 WARM_UP_BATCH = 128
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
     check_split(split, options.split)
 
     method = methods.load(settings["base_method"])
-    model = _start(settings, dataset, options.start).to(device)
+    model = load_model(settings, dataset, options.start)
     problem = _problem(settings, dataset, split, method.TOUCHES)
     hyperparameters = method.Settings(**settings["hyperparameters"])
     if "surrogate" in method.TOUCHES:
@@ -88,15 +88,6 @@ def main(argv: list[str]) -> None:
         "device": device,
     }
     write_json(options.record, record)
-
-
-def _start(settings: Mapping[str, Any], dataset: Dataset, path: str) -> Classifier:
-    """The model to unlearn; its head has no dropout (as in the release from Nov 2023 on)."""
-    channels = dataset.train.images.shape[1]
-    arch, precision = settings["start_arch"], settings["precision"]
-    model = build(arch, dataset.classes, channels, precision=precision)
-    model.load_state_dict(load_tensors(path))
-    return model.to(memory_format=torch.channels_last)
 
 
 def _problem(

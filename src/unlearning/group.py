@@ -1,0 +1,105 @@
+"""What the stages that look into models share: a group's data, forget set and models.
+
+A group is one forget set and training seed; its models are those of its cells that are ok.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from unlearning.analysis import geometry
+from unlearning.data.batches import Dataset, load_dataset
+from unlearning.data.splits import check_split, retained
+from unlearning.device import choose_device
+from unlearning.entry import stage_modules
+from unlearning.files import read_json, write_json
+from unlearning.models.base import Classifier
+from unlearning.provenance import code_hash
+from unlearning.stored import cell_model, cell_settings
+from unlearning.training import embed
+
+
+@dataclass(frozen=True)
+class Group:
+    """models: by method, `original` and `oracle` among them."""
+
+    dataset: Dataset
+    split: dict[str, Any]
+    models: dict[str, Classifier]
+
+    @property
+    def retain(self) -> np.ndarray:
+        """Positions of D_r in the training part."""
+        return retained(self.split["forget"], len(self.dataset.train))
+
+    @property
+    def retained_classes(self) -> list[int]:
+        """The classes that stay."""
+        return [c for c in range(self.dataset.classes) if c not in self.split["classes"]]
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """Labels [N] of the training part."""
+        return self.dataset.train.labels.cpu().numpy()
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        """Labels [M] of the test part."""
+        return self.dataset.test.labels.cpu().numpy()
+
+    def train_embeddings(self, model: str, indices: np.ndarray) -> np.ndarray:
+        """Embeddings [n, D] of the training images at `indices` [n]."""
+        at = torch.as_tensor(indices, device=self.dataset.train.images.device)
+        return embed(self.models[model], self.dataset.train, at).cpu().numpy()
+
+    def centroids(self) -> np.ndarray:
+        """The original's centroids [R, D] of the retained classes, from D_r, as DUCK takes them."""
+        kept = self.retain
+        embeddings = self.train_embeddings("original", kept)
+        return geometry.class_means(embeddings, self.train_labels[kept], self.retained_classes)
+
+    def assigned(self, embeddings: np.ndarray) -> np.ndarray:
+        """Class [n] of the centroid nearest to the original's embeddings [n, D]."""
+        return np.asarray(self.retained_classes)[geometry.nearest(embeddings, self.centroids())]
+
+
+def parser(verb: str, about: str) -> argparse.ArgumentParser:
+    """The options that name a group and the file to write."""
+    found = argparse.ArgumentParser(prog=f"unlearning {verb}", description=about)
+    found.add_argument("--data", required=True, help="packed data set (safetensors)")
+    found.add_argument("--split", required=True, help="the split (JSON)")
+    found.add_argument("--folder", required=True, help="the folder in which the cells lie")
+    found.add_argument("--cells", required=True, help="the cell of each method, as JSON")
+    found.add_argument("--threads", type=int, default=1)
+    found.add_argument("--out", required=True)
+    return found
+
+
+def read(options: argparse.Namespace) -> Group:
+    """The group that the options name."""
+    device = choose_device(options.threads)
+    split = read_json(options.split)
+    check_split(split, options.split)
+    dataset = load_dataset(options.data, split["settings"]["evaluation"], device)
+    folders = {m: Path(options.folder) / cell for m, cell in json.loads(options.cells).items()}
+    models = {
+        method: cell_model(folder, dataset)
+        for method, folder in folders.items()
+        if read_json(folder / "record.json")["status"] == "ok"
+    }
+    return Group(dataset, split, models)
+
+
+def write(options: argparse.Namespace, verb: str, rows: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Write rows by the file that they are for, and the hash of the code that found them."""
+    oracle = Path(options.folder) / json.loads(options.cells)["oracle"]
+    modules = stage_modules(verb, cell_settings(oracle)["arch"])
+    write_json(options.out, {"rows": dict(rows), "code_sha256": code_hash(modules)})

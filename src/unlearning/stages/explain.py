@@ -1,0 +1,104 @@
+"""explain: SHAP values of forgotten classes' test images under original, DUCK and oracle.
+
+Of one forget set and training seed, for each image's true class and for the class of the
+centroid that DUCK would assign it to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from unlearning import group
+from unlearning.analysis.attributions import explain, map_correlation
+from unlearning.data.batches import Images
+from unlearning.group import Group
+from unlearning.models.base import Classifier
+from unlearning.studies import Attributions
+from unlearning.training import embed
+
+BATCH = 100
+PAIRS = (("duck", "oracle"), ("original", "oracle"), ("original", "duck"))
+
+
+def main(argv: list[str]) -> None:
+    """Write rows for attributions.csv, and the first image's maps for attribution_maps.csv."""
+    parser = group.parser("explain", __doc__)
+    parser.add_argument("--settings", required=True, help="studies.Attributions as JSON")
+    options = parser.parse_args(argv)
+    settings = Attributions(**json.loads(options.settings))
+    group.write(options, "explain", attributions(group.read(options), settings))
+
+
+def attributions(group: Group, settings: Attributions) -> dict[str, list[dict[str, Any]]]:
+    """Rows by file. The images are the first of the removed classes in the test part."""
+    test = group.dataset.test
+    chosen = np.flatnonzero(np.isin(group.test_labels, group.split["classes"]))
+    chosen = chosen[: settings.images]
+    at = torch.from_numpy(chosen).to(test.images.device)
+    assigned = group.assigned(embed(group.models["original"], test, at).cpu().numpy())
+    asked = {"true": group.test_labels[chosen], "assigned": assigned}
+    images = pixels(test.images[at])
+    maps = {}
+    for name, model in group.models.items():
+        logits = logits_of(model, test)
+        values, _ = explain(logits, images, settings.blur, settings.evaluations, BATCH)
+        for output, classes in asked.items():
+            maps[name, output] = values[np.arange(len(images)), ..., classes]
+    shown = {"image": int(chosen[0]), "label": int(asked["true"][0]), "assigned": int(assigned[0])}
+    drawn = {("image", f"channel_{c}"): images[0, ..., c] for c in range(images.shape[-1])}
+    drawn |= {key: found[0] for key, found in maps.items()}
+    return {
+        "attributions": [row for k, n in enumerate(chosen) for row in _correlations(maps, k, n)],
+        "attribution_maps": _grid(shown, drawn),
+    }
+
+
+def _correlations(maps: Mapping[tuple, np.ndarray], k: int, position: int) -> list[dict[str, Any]]:
+    """The rows of one image: each pair of models that are both there, for each output."""
+    return [
+        {
+            **{"image": int(position), "output": output, "pair": f"{one}~{other}"},
+            "correlation": map_correlation(maps[one, output][k], maps[other, output][k]),
+        }
+        for output in ("true", "assigned")
+        for one, other in PAIRS
+        if {(one, output), (other, output)} <= maps.keys()
+    ]
+
+
+def pixels(images: torch.Tensor) -> np.ndarray:
+    """uint8 [N, C, H, W] as float32 [N, H, W, C] in 0..255, as `explain` takes them."""
+    return images.permute(0, 2, 3, 1).cpu().numpy().astype(np.float32)
+
+
+def logits_of(model: Classifier, like: Images) -> Callable[[np.ndarray], np.ndarray]:
+    """The model as a function of pixels [B, H, W, C] in 0..255, normalised as `like`, to logits."""
+    model.eval()
+
+    @torch.inference_mode()
+    def logits(images: np.ndarray) -> np.ndarray:
+        batch = torch.tensor(images).permute(0, 3, 1, 2)  # a copy: normalising works in place
+        return model(like.normalise(batch.to(like.images.device))).cpu().numpy()
+
+    return logits
+
+
+def _grid(shown: Mapping[str, int], drawn: Mapping[tuple, np.ndarray]) -> list[dict[str, Any]]:
+    """A row a pixel of each map [H, W]; four significant digits are more than a colour shows."""
+    return [
+        {
+            **shown,
+            "model": model,
+            "output": output,
+            "row": y,
+            "column": x,
+            "value": float(f"{v:.4g}"),
+        }
+        for (model, output), values in drawn.items()
+        for (y, x), v in np.ndenumerate(values)
+    ]

@@ -1,0 +1,93 @@
+"""gather: what the studies of a run found, as tidy CSV files, one for each kind of finding.
+
+studies.csv has the columns of runs.csv, a row a cell of a study; each other file a row a
+finding, with the experiment, forget set and training seed that it is of.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unlearning import grid, hyperparameters
+from unlearning.config import RunConfig, parse
+from unlearning.files import read_json, write_text
+from unlearning.stages.collect import COLUMNS, as_csv, collect, refuse_mixed_code
+
+STUDY_COLUMNS = ["study", "classes_removed", *COLUMNS]
+IDENTITY = ["experiment", "dataset", "arch", "scenario", "split", "train_seed"]
+FINDINGS = {
+    "features": ("examine", ["model", "layer", "measure", "part", "percentile", "value"]),
+    "destinations": ("examine", ["model", "by", "class", "share"]),
+    "maps": ("map", ["model", "kind", "x", "y", "class", "forgotten", "assigned"]),
+    "attributions": ("explain", ["image", "output", "pair", "correlation"]),
+    "attribution_maps": (
+        "explain",
+        ["image", "label", "assigned", "model", "output", "row", "column", "value"],
+    ),
+    "shortcut": ("shortcut", ["method", "source", "label", "measure", "value", "n"]),
+}
+"""Each file: the stage that finds its rows, and its columns after the identity."""
+SHOWN = 3
+"""So many images' attributions are kept pixel by pixel: as many as a figure has rows."""
+
+
+def main(argv: list[str]) -> None:
+    """Write the files; a cell without results is a row with its status, as in runs.csv."""
+    parser = argparse.ArgumentParser(prog="unlearning gather", description=__doc__)
+    parser.add_argument("--config", required=True, help="the run's resolved config (JSON)")
+    parser.add_argument("--root", required=True, help="the run's folder")
+    parser.add_argument("--methods", default=hyperparameters.FOLDER, help="the settings files")
+    parser.add_argument("--out", required=True, help="folder for the files")
+    options = parser.parse_args(argv)
+    config = parse(read_json(options.config), options.config)
+    root, out = Path(options.root), Path(options.out)
+    rows = studies(config, root, options.methods)
+    if not config.mixed_code:
+        refuse_mixed_code(rows)
+    write_text(out / "studies.csv", as_csv(rows, STUDY_COLUMNS))
+    for name, (stage, columns) in FINDINGS.items():
+        found = findings(config, root, name, stage)
+        if name == "attribution_maps":
+            found = first_images(found)
+        write_text(out / f"{name}.csv", as_csv(found, [*IDENTITY, *columns]))
+
+
+def studies(config: RunConfig, root: Path, methods: str) -> list[dict[str, Any]]:
+    """The rows of studies.csv. The shortcut's cells have no AUS: they are in shortcut.csv."""
+    experiments = {e.label: e for e in config.experiments}
+    cells = [c for c in grid.study_cells(config) if experiments[c.experiment].study != "shortcut"]
+    rows = collect(config, root, methods, cells)
+    for cell, row in zip(cells, rows, strict=True):
+        experiment = experiments[cell.experiment]
+        removed = grid.split_of(experiment, cell).settings.get("classes")
+        row |= {"study": experiment.study, "classes_removed": len(removed) if removed else None}
+    return rows
+
+
+def findings(config: RunConfig, root: Path, name: str, stage: str) -> Iterator[dict[str, Any]]:
+    """The rows that a stage left for one file, of every group of the run's studies."""
+    experiments = {e.label: e for e in config.experiments}
+    groups = {c.measured(stage): c for c in grid.study_cells(config)}
+    for file, cell in groups.items():
+        experiment = experiments[cell.experiment]
+        asked = stage != "explain" or experiment.attributions
+        if asked and (root / file).exists():
+            identity = {key: getattr(cell, key, None) for key in IDENTITY}
+            identity |= {"dataset": experiment.dataset, "arch": experiment.arch}
+            for row in read_json(root / file)["rows"][name]:
+                yield identity | row
+
+
+def first_images(rows: Iterator[dict[str, Any]], count: int = SHOWN) -> Iterator[dict[str, Any]]:
+    """The rows of the first `count` images alone."""
+    seen: list[tuple] = []
+    for row in rows:
+        image = (*(row[key] for key in IDENTITY), row["image"])
+        if image not in seen:
+            seen.append(image)
+        if len(seen) > count:
+            return
+        yield row

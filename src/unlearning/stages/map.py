@@ -1,0 +1,54 @@
+"""map: embeddings of original, DUCK and oracle in one plane, of one forget set and seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unlearning import group
+from unlearning.analysis import geometry
+from unlearning.group import Group
+from unlearning.metrics.representation import balanced_sample
+from unlearning.seeds import seed_for
+
+
+def main(argv: list[str]) -> None:
+    """Write rows for maps.csv as JSON."""
+    parser = group.parser("map", __doc__)
+    parser.add_argument("--images", required=True, type=int, help="training images in the map")
+    options = parser.parse_args(argv)
+    found = group.read(options)
+    group.write(options, "map", {"maps": embedding_map(found, options.images)})
+
+
+def embedding_map(group: Group, images: int) -> list[dict[str, Any]]:
+    """Rows of maps.csv: a class-balanced sample of the training images, and the centroids.
+
+    DUCK starts from the original, so their embeddings share their axes; the oracle's are turned
+    onto the original's by the retained images. The centroids are the original's, of D_r.
+    """
+    labels, centres = group.train_labels, group.centroids()
+    sample = balanced_sample(labels, images // group.dataset.classes)
+    forgotten = np.isin(sample, group.split["forget"])
+    stacks = {name: group.train_embeddings(name, sample) for name in group.models}
+    assigned = group.assigned(stacks["original"])
+    stacks["oracle"] = geometry.aligned(stacks["oracle"], stacks["original"], ~forgotten)
+    seed = seed_for("map", group.split["sha256"]) % 2**32
+    planes = geometry.joint_map(stacks | {"centroids": centres}, seed)
+    rows = [
+        _row(name, "image", planes[name][k], labels[at], assigned[k] if forgotten[k] else None)
+        for name in group.models
+        for k, at in enumerate(sample)
+    ]
+    return rows + [
+        _row("original", "centroid", point, label, None)
+        for label, point in zip(group.retained_classes, planes["centroids"], strict=True)
+    ]
+
+
+def _row(model, kind, point, label, assigned) -> dict[str, Any]:
+    x, y = (round(float(value), 4) for value in point)
+    found = {"model": model, "kind": kind, "x": x, "y": y, "class": int(label)}
+    forgotten = assigned is not None
+    return found | {"forgotten": int(forgotten), "assigned": int(assigned) if forgotten else None}

@@ -1,0 +1,66 @@
+"""shortcut: how strongly each model answers a planted patch, of one training seed.
+
+From stored models: answers to clean and patched test images of the poisoned class, and the
+share of the attribution for the wrong label that lies inside the patch.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+
+from unlearning import group
+from unlearning.analysis.attributions import explain, mass_inside
+from unlearning.analysis.shortcut import shortcut
+from unlearning.data.batches import Images
+from unlearning.data.patches import patch_mask, stamped
+from unlearning.group import Group
+from unlearning.models.base import Classifier
+from unlearning.stages.explain import BATCH, logits_of, pixels
+from unlearning.studies import Attributions
+from unlearning.training import accuracy, predict
+
+
+def main(argv: list[str]) -> None:
+    """Write rows for shortcut.csv as JSON."""
+    parser = group.parser("shortcut", __doc__)
+    parser.add_argument("--attributions", help="studies.Attributions as JSON; else none are made")
+    options = parser.parse_args(argv)
+    explained = Attributions(**json.loads(options.attributions)) if options.attributions else None
+    found = group.read(options)
+    rows = [row for method in found.models for row in measures(found, method, explained)]
+    group.write(options, "shortcut", {"shortcut": rows})
+
+
+def measures(group: Group, method: str, explained: Attributions | None) -> list[dict[str, Any]]:
+    """Rows of shortcut.csv for one model."""
+    poison, test, model = group.split["settings"], group.dataset.test, group.models[method]
+    clean = test.images[test.labels == poison["source"]]
+    patched = stamped(clean, poison["patch"])
+    answers = [_answers(model, images, test) for images in (clean, patched)]
+    strength = shortcut(*answers, poison["source"], poison["label"])
+    found = {name: (value, len(clean)) for name, value in strength.items()}
+    forget = torch.tensor(group.split["forget"], device=test.images.device)
+    found["poisoned_accuracy"] = accuracy(model, group.dataset.train, forget), len(forget)
+    found["test_accuracy"] = accuracy(model, test), len(test)
+    mask = patch_mask(*clean.shape[-2:], poison["patch"])
+    found["patch_area"] = float(mask.mean()), len(clean)
+    if explained:
+        some = pixels(patched[: explained.images])
+        logits = logits_of(model, test)
+        maps, _ = explain(logits, some, explained.blur, explained.evaluations, BATCH)
+        masses = [mass_inside(one[..., poison["label"]], mask) for one in maps]
+        known = [mass for mass in masses if mass is not None]
+        found["attribution_mass"] = float(np.mean(known)) if known else None, len(known)
+    shared = {"method": method, "source": poison["source"], "label": poison["label"]}
+    return [shared | {"measure": m, "value": v, "n": n} for m, (v, n) in found.items()]
+
+
+def _answers(model: Classifier, images: torch.Tensor, like: Images) -> np.ndarray:
+    """The predicted classes [N] of uint8 images [N, C, H, W], normalised as `like`."""
+    labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    given = Images(images, labels, like.mean, like.std)
+    return predict(model, given).argmax(1).cpu().numpy()
