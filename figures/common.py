@@ -21,7 +21,14 @@ from matplotlib.figure import Figure, SubFigure
 from unlearning.clock import reported
 from unlearning.files import whole, write_text
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.tables import GROUP, by_method, nothing, read_runs, status_note
+from unlearning.tables import (
+    GROUP,
+    by_method,
+    nothing,
+    read_runs,
+    status_note,
+    summarise_metric,
+)
 
 FORGET, RETAIN, NEITHER = "#D55E00", "#0072B2", "#4D4D4D"
 REFERENCE = {"original": "#8C8C8C", "oracle": "#000000"}
@@ -182,8 +189,26 @@ def write_notes(part: SubFigure, lines: list[str]) -> None:
     part.text(0.01, 1, "\n".join(lines), va="top", fontsize=SMALL, color=MUTED, linespacing=1.25)
 
 
+def settle(figure: Figure) -> None:
+    """Lay the figure out once and round every place: equal numbers, equal bytes.
+
+    The solver behind the constrained layout takes its unknowns in the order of their addresses
+    in memory, so that the last digits of a place differ from one process to the next.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        corners = part.bbox_relative
+        corners.p0, corners.p1 = corners.p0.round(6), corners.p1.round(6)
+    for text in (text for part in figure.subfigs for text in part.texts):
+        text.set_position([round(float(place), 6) for place in text.get_position()])
+    for axes in figure.axes:
+        axes.set_position([round(place, 6) for place in axes.get_position(original=True).bounds])
+
+
 def save(figure: Figure, numbers: pd.DataFrame, stem: str | Path) -> None:
     """Write STEM.svg, .pdf, .png and STEM.csv, the plotted numbers; equal input, equal bytes."""
+    settle(figure)
     dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
     for form, metadata in dateless.items():
         with whole(f"{stem}.{form}") as temporary:
@@ -197,10 +222,121 @@ def run(
     about: str,
     read: Callable[[str], pd.DataFrame] = read_runs,
 ) -> None:
-    """The command line of a figure: `--runs runs.csv --out STEM`."""
+    """The command line of a figure: `--runs CSV --out STEM`."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--runs", required=True, help="runs.csv, or roc.csv for the ROC curves")
+    parser.add_argument(
+        "--runs", required=True, help="the CSV file with what it shows, such as runs.csv"
+    )
     parser.add_argument("--out", required=True, help="stem of the files to write")
     options = parser.parse_args()
     with reported(), plt.style.context(Path(__file__).with_name("style.mplstyle")):
         save(*draw(read(options.runs)), options.out)
+
+
+def tidy(path: str | Path, text: Iterable[str], numbers: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a tidy CSV: `text` columns as text ("" if empty), `numbers` as floats (NaN if empty).
+
+    Other columns are left out. Raises ValueError, naming file and column, for a column that is
+    missing and for a value of `numbers` that is no number.
+    """
+    text, numbers = list(text), list(numbers)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    absent = [name for name in (*text, *numbers) if name not in frame]
+    if absent:
+        raise ValueError(f"{path}: no column {', '.join(absent)}")
+    for name in numbers:
+        try:
+            frame[name] = frame[name].replace("", "nan").astype(float)
+        except ValueError as error:
+            raise ValueError(f"{path}: column {name}: {error}") from error
+    return frame[[name for name in frame if name in {*text, *numbers}]]
+
+
+def only_say(sentence: str, width: float = COLUMN) -> Figure:
+    """A figure that holds nothing but the sentence why there is nothing to draw."""
+    figure = plt.figure(figsize=(width, EMPTY))
+    figure.text(0.02, 0.5, sentence, va="center", color=MUTED)
+    return figure
+
+
+MEASURED = [
+    *("metric", "unit", "kind", "split", "train_seed", "unlearn_seed"),
+    *("value", "sd", "n", "over"),
+]
+
+AIMS = {  # what AUS is made of, in the order (kept, forgotten)
+    "class_removal": ("retain_test_accuracy", "forget_test_accuracy"),
+    "homogeneous_removal": ("test_accuracy", "forget_train_accuracy"),
+}
+PART = {"retain": RETAIN, "forget": FORGET, "test": NEITHER}
+
+
+def read_study(study: str) -> Callable[[str], pd.DataFrame]:
+    """A reader of studies.csv: the cells of `study` as `read_runs` types them.
+
+    With `classes_removed` as a float, NaN where empty. The reader raises ValueError as `tidy`
+    and `read_runs` do.
+    """
+
+    def read(path: str) -> pd.DataFrame:
+        beside = tidy(path, ["study"], ["classes_removed"])
+        runs = read_runs(path).assign(classes_removed=beside["classes_removed"])
+        return runs[beside["study"] == study].reset_index(drop=True)
+
+    return read
+
+
+def measured(identity: dict, cells: pd.DataFrame, metric: str) -> list[dict]:
+    """Rows of MEASURED after `identity`: one a `cell` that is ok and has the metric, one `mean`.
+
+    Accuracies in percent. No such cell, no row.
+    """
+    done = cells[(cells["status"] == "ok") & cells[metric].notna()]
+    if done.empty:
+        return []
+    scale, unit = (1, "") if metric == "aus" else (100, "percent")
+    identity = identity | {"metric": metric, "unit": unit}
+    rows = done[["split", "train_seed", "unlearn_seed"]].to_dict("records")
+    for row, value in zip(rows, done[metric], strict=True):
+        row |= {"kind": "cell", "value": scale * value}
+    found = summarise_metric(done, metric)
+    mean = {"kind": "mean", "value": scale * found.mean, "sd": scale * found.sd}
+    rows.append(mean | {"n": found.n, "over": found.over})
+    return [identity | row for row in rows]
+
+
+def lost(panel: Panel, metrics: Iterable[str]) -> list[tuple[str, str]]:
+    """Method and note for each method with cells not ok, or ok without one of `metrics`."""
+    notes = status_notes(panel)
+    for (name, cells), metric in itertools.product(by_method(panel.cells), metrics):
+        done = cells[cells["status"] == "ok"]
+        absent = int(done[metric].isna().sum())
+        if absent:
+            what = "AUS" if metric == "aus" else metric.replace("_", " ")
+            notes.append((name, f"{absent} of {len(done)} ok cells without {what}, not drawn"))
+    return notes
+
+
+def dots(
+    axes: plt.Axes, rows: pd.DataFrame, y: float, colour: str, marker: str, beside: float = 0.2
+) -> None:
+    """Rows of MEASURED along x at height `y`: the mean and ±1 sd, and cells `beside` it, small."""
+    cell = {"alpha": 0.5, "markersize": 2, "markeredgewidth": 0, "color": colour}
+    size = 6.5 if marker == "*" else 4
+    look = {"fmt": marker, "color": colour, "markersize": size, "elinewidth": 0.8, "zorder": 3}
+    for row in rows.itertuples():
+        if row.kind == "cell":
+            axes.plot(row.value, y + beside, "o", **cell)
+        else:
+            bar = None if pd.isna(row.sd) else row.sd
+            axes.errorbar(
+                row.value, y, xerr=bar, **look, markeredgecolor="white", markeredgewidth=0.4
+            )
+
+
+def room(axes: plt.Axes, rows: pd.DataFrame, least: float) -> None:
+    """Set the x axis from below the lowest to above the highest drawn value, `least` wide."""
+    spread = rows["sd"].astype(float).fillna(0)
+    low, high = (rows["value"] - spread).min(), (rows["value"] + spread).max()
+    edge = max(0.05 * (high - low), (least - (high - low)) / 2)
+    axes.set_xlim(low - edge, high + edge)

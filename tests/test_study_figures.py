@@ -1,0 +1,528 @@
+"""The studies' figures: what is drawn is what their CSV files say, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PolyCollection
+from test_figures import FIGURES, FORMS, _overlap, _scripts, painted, texts
+from test_tables import lose, synthetic_runs
+
+__all__ = ["_scripts"]  # a fixture that every test here uses
+VARIANTS = (
+    *("no_forget_loss", "no_retain_loss", "random_centroid", "farthest_centroid"),
+    *("moving_centroids", "euclidean", "temperature_1", "temperature_4", "retain_10_percent"),
+    *("retain_30_percent", "batch_ratio_1", "batch_ratio_10"),
+)
+CELLS = {"split": "class-3", "scenario": "class_removal", "experiment": "study"}
+
+
+def ablation(variants: tuple[str, ...] = VARIANTS) -> pd.DataFrame:
+    """Two classes and three halves x three seeds, duck and its variants."""
+    runs = synthetic_runs(("duck", *variants))
+    return runs.assign(study="ablation", classes_removed=runs["scenario"].map(_one))
+
+
+def _one(scenario: str) -> object:
+    return 1 if scenario == "class_removal" else ""
+
+
+def architectures(archs: tuple[str, ...] = ("small_cnn", "resnet18", "vit_b_16")) -> pd.DataFrame:
+    """The same grid on each architecture, moved a little from one to the next."""
+    found = []
+    for k, arch in enumerate(archs):
+        runs = synthetic_runs(("fine_tuning", "duck"), system=("fashion_mnist_mini", arch))
+        known = runs["aus"] > 0.9
+        runs.loc[known, "aus"] -= 0.01 * k
+        found.append(runs.assign(experiment=f"study-{arch}"))
+    runs = pd.concat(found, ignore_index=True)
+    return runs.assign(study="architectures", classes_removed=runs["scenario"].map(_one))
+
+
+def multiple_classes(counts: tuple[int, ...] = (1, 2, 3, 5, 7, 8), draws: int = 3) -> pd.DataFrame:
+    """For each number of classes `draws` forget sets of one seed; accuracy rises as classes go."""
+    one = synthetic_runs(("fine_tuning", "duck"))
+    one = one[(one["split"] == "class-0") & (one["train_seed"] == 0)]
+    draw = np.random.default_rng(1)
+    found = []
+    for count, order in itertools.product(counts, range(draws)):
+        cells = one.assign(split=f"classes-{count}-{order}", classes_removed=count)
+        cells["retain_test_accuracy"] += 0.08 * count / max(counts) + 0.01 * draw.standard_normal(
+            len(cells)
+        )
+        cells["aus"] += 0.01 * draw.standard_normal(len(cells))
+        cells["forget_test_accuracy"] = cells["forget_test_accuracy"] * draw.uniform(0.8, 1.02)
+        found.append(cells)
+    return pd.concat(found, ignore_index=True).assign(study="multiple_classes")
+
+
+def attributions(images: int = 20, splits: int = 3, seeds: int = 2) -> pd.DataFrame:
+    """Correlations of random size; image k of one class is another than image k of the next."""
+    draw = np.random.default_rng(2)
+    middle = {"duck~oracle": 0.6, "original~oracle": 0.3, "original~duck": 0.4}
+    rows = []
+    for split, seed, image in itertools.product(range(splits), range(seeds), range(images)):
+        for output, (pair, mean) in itertools.product(("true", "assigned"), middle.items()):
+            value = np.tanh(np.arctanh(mean) + 0.4 * draw.standard_normal())
+            cell = CELLS | {"split": f"class-{split}", "train_seed": seed, "image": image}
+            rows.append(cell | {"output": output, "pair": pair, "correlation": value})
+    return pd.DataFrame(rows).assign(dataset="fashion_mnist_mini", arch="small_cnn")
+
+
+def shortcut(seeds: int = 3, methods: tuple[str, ...] = ("original", "oracle", "duck")):
+    """The original answers patched images with the wrong label, the others hardly."""
+    draw = np.random.default_rng(3)
+    rows = []
+    for method, seed in itertools.product(methods, range(seeds)):
+        wrong = 0.9 if method == "original" else 0.04
+        values = {
+            "clean_source": 0.8 + 0.03 * draw.standard_normal(),
+            "clean_label": 0.02 * draw.random(),
+            "patched_source": 0.95 - wrong + 0.01 * draw.standard_normal(),
+            "patched_label": wrong + 0.02 * draw.random(),
+            "attribution_mass": 0.05 + 0.3 * (method == "original") + 0.02 * draw.random(),
+            "patch_area": 16 / 784,
+            "test_accuracy": 0.85,
+        }
+        cell = {"method": method, "train_seed": seed, "source": 1, "label": 9, "n": 100}
+        rows += [cell | {"measure": name, "value": value} for name, value in values.items()]
+    table = pd.DataFrame(rows).assign(experiment="study", arch="small_cnn")
+    return table.assign(dataset="fashion_mnist_mini")
+
+
+def with_holes(runs: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
+    """One class-removal cell of `one` diverged, and all of `other` missing in the last system."""
+    last = (runs["scenario"] == "class_removal") & (runs["arch"] == runs["arch"].iloc[-1])
+    cell = (runs["method"] == one) & (runs["split"] == "class-8") & (runs["train_seed"] == 2)
+    runs = hole(runs, cell & last, "diverged", "loss is NaN")
+    return hole(runs, last & (runs["method"] == other), "missing", "not run")
+
+
+def with_gap(runs: pd.DataFrame) -> pd.DataFrame:
+    """Fine-Tuning diverged wherever 3 classes go, and 8 of them went only once."""
+    gone = (runs["method"] == "fine_tuning") & (runs["classes_removed"] == 3)
+    once = (runs["classes_removed"] == 8) & ~runs["split"].str.endswith("-0")
+    return hole(runs, gone, "diverged", "loss is NaN")[~once]
+
+
+def hole(runs: pd.DataFrame, where: pd.Series, status: str, reason: str) -> pd.DataFrame:
+    """As `lose`, but what the cell is stays known."""
+    beside = runs[["study", "classes_removed"]]
+    return lose(runs, where, status, reason).assign(**beside)
+
+
+def blank(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The table without its first value."""
+    return table.assign(**{column: table[column].where(table.index > 0)})
+
+
+TABLES = {
+    "ablation": lambda: with_holes(ablation(), "euclidean", "random_centroid"),
+    "architectures": lambda: with_holes(architectures(), "duck", "fine_tuning"),
+    "multiple_classes": lambda: with_gap(multiple_classes()),
+    "attributions": lambda: blank(attributions(), "correlation"),
+    "shortcut": lambda: blank(shortcut(), "value"),
+}
+NAMES = tuple(TABLES)
+MARKERS = ("o", "s", "*", "D")
+
+
+def read(name: str, table: pd.DataFrame, where: Path) -> pd.DataFrame:
+    table.to_csv(where / "table.csv", index=False)
+    module = importlib.import_module(name)
+    reader = getattr(module, "read", None) or module.common.read_study(name)
+    return reader(str(where / "table.csv"))
+
+
+def drawn(name: str, table: pd.DataFrame, where: Path):
+    return importlib.import_module(name).draw(read(name, table, where))
+
+
+def marks(axes, *markers: str) -> list[tuple[float, float, str]]:
+    """x, y and colour of every marked point, of the given markers if any."""
+    return [
+        (float(x), float(y), line.get_color())
+        for line in axes.lines
+        if line.get_marker() in (markers or MARKERS)
+        for x, y in zip(*line.get_data(), strict=True)
+    ]
+
+
+def rows_of(axes) -> list[str]:
+    """The name beside each row of a dot plot, without its dagger."""
+    return [label.get_text().removesuffix(" †") for label in axes.get_yticklabels()]
+
+
+def bars(axes) -> dict[float, float]:
+    """Half the length of the horizontal error bar at each mean."""
+    return {
+        float(bar.lines[0].get_xdata()[0]): float(np.ptp(bar.lines[2][0].get_segments()[0][:, 0]))
+        / 2
+        for bar in axes.containers
+        if bar.lines[2]
+    }
+
+
+def plot(where: Path) -> Path:
+    """Run every script as the DAG does, in a fresh process, on its table with holes."""
+    for name, table in TABLES.items():
+        table().to_csv(where / f"{name}.in", index=False)
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(FIGURES)!r})\n"
+        f"for name in {NAMES}:\n"
+        f"    stem = {str(where)!r} + '/' + name\n"
+        "    sys.argv = [name, '--runs', stem + '.in', '--out', stem]\n"
+        f"    runpy.run_path({str(FIGURES)!r} + '/' + name + '.py', run_name='__main__')\n"
+        "assert 'torch' not in sys.modules, 'a figure has imported torch'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return where
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    return plot(tmp_path_factory.mktemp("study_figures"))
+
+
+def test_the_same_tables_give_the_same_bytes(written, tmp_path):
+    plot(tmp_path)
+    for name, form in itertools.product(NAMES, FORMS):
+        fresh = (tmp_path / f"{name}.{form}").read_bytes()
+        assert fresh == (written / f"{name}.{form}").read_bytes(), (name, form)
+        assert len(fresh) > 1000, (name, form)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vector_text_stays_text(written, name):
+    words = re.findall(r"<text[^>]*>([^<]*)</text>", (written / f"{name}.svg").read_text("utf-8"))
+    label = {"attributions": "duck – oracle", "shortcut": "clean, as the source class"}
+    assert label.get(name, "AUS") in words
+    assert b"/FontFile2" in (written / f"{name}.pdf").read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_without_such_rows_says_so(name, tmp_path):
+    table = TABLES[name]()
+    cases = [table[:0]] + ([table.assign(study="feature_space")] if "study" in table else [])
+    for case in cases:
+        figure, numbers = drawn(name, case, tmp_path)
+        assert re.search(r"No [a-z ]+ in this run\.", texts(figure))
+        assert numbers.empty and len(numbers.columns) > 5
+        figure.canvas.draw()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_column_is_named_with_its_file(name, tmp_path):
+    table = TABLES[name]()
+    gone = "classes_removed" if "study" in table else "dataset"
+    with pytest.raises(ValueError, match=rf"table\.csv: no column {gone}"):
+        read(name, table.drop(columns=gone), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "message"),
+    [
+        ("ablation", "classes_removed", "many", "classes_removed: could not convert"),
+        ("attributions", "pair", "duck~duck", "'duck~duck' is none of duck~oracle"),
+        ("attributions", "correlation", 1.2, r"outside \[-1, 1\]"),
+        ("shortcut", "value", 1.2, r"clean_source is 1.2, no share in \[0, 1\]"),
+    ],
+)
+def test_a_wrong_value_is_refused(name, column, value, message, tmp_path):
+    with pytest.raises(ValueError, match=rf"table\.csv.*{message}"):
+        read(name, TABLES[name]().assign(**{column: value}), tmp_path)
+
+
+TOLD = {
+    "ablation": [
+        *("random centroid: 6 of 6 cells missing, reason: not run", "euclidean †", "missing"),
+        *("Class removal, euclidean: 1 of 6 cells diverged: split class-8", "euclidean: 5 runs"),
+    ],
+    "architectures": [
+        *("vit_b_16, fine_tuning: 6 of 6 cells missing", "fine_tuning †", "duck †"),
+        *("vit_b_16, duck: 1 of 6 cells diverged", "duck on vit_b_16: 5 runs"),
+    ],
+    "multiple_classes": [
+        *("fine_tuning: 3 of 16 cells diverged", "fine_tuning †"),
+        "stands for 3 class sets; 1 run at 8 (original, oracle, fine_tuning, duck).",
+    ],
+    "attributions": [
+        *("1 of 120 (duck – oracle, for the true class)", "n = 60 images"),
+        "6 groups of models: 3 removed classes and 2 training seeds",
+    ],
+    "shortcut": [
+        *("original: clean source known for 2 of 3 training seeds", "original (poisoned) †"),
+        *("n = 100 images a seed", "3 training seeds"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_missing_and_how_many_there_are_is_told(name, tmp_path):
+    said = texts(drawn(name, TABLES[name](), tmp_path)[0])
+    assert [part for part in TOLD[name] if part not in said] == []
+
+
+@pytest.mark.parametrize("name", ["ablation", "architectures", "multiple_classes"])
+def test_means_of_cells_agree_with_an_independent_computation(name, tmp_path):
+    table = TABLES[name]()
+    _, numbers = drawn(name, table, tmp_path)
+    means = numbers[numbers["n"].notna()]
+    assert len(means) > 20
+    known = ["scenario", "arch", "method", "classes_removed"]
+    known = [column for column in known if column in numbers]
+    for row in means.to_dict("records"):
+        cells = table[
+            (table["status"] == "ok") & (table[known] == pd.Series(row)[known]).all(axis=1)
+        ]
+        scale = 1 if row["metric"] == "aus" else 100
+        values = [scale * value for value in cells[row["metric"]]]
+        assert row["n"] == len(values)
+        assert row["value"] == pytest.approx(statistics.mean(values), rel=1e-12)
+        if len(values) > 1:
+            assert row["sd"] == pytest.approx(statistics.stdev(values), rel=1e-9, abs=1e-12)
+        else:
+            assert np.isnan(row["sd"])
+
+
+def colour_of(metric: str, otherwise: str) -> str:
+    common = importlib.import_module("common")
+    known = {"retain": common.RETAIN, "forget": common.FORGET, "test": common.NEITHER}
+    return known.get(metric.partition("_")[0], otherwise)
+
+
+def pairs(figure, numbers: pd.DataFrame):
+    """Left and right panel of each scenario, with the numbers of AUS and of the accuracies."""
+    for k, scenario in enumerate(numbers["scenario"].unique()):
+        own = numbers[numbers["scenario"] == scenario]
+        score = own["metric"] == "aus"
+        yield figure.axes[2 * k], figure.axes[2 * k + 1], own[score], own[~score]
+
+
+def test_an_ablation_draws_exactly_its_csv_each_variant_in_its_row(tmp_path):
+    common = importlib.import_module("common")
+    figure, numbers = drawn("ablation", TABLES["ablation"](), tmp_path)
+    for left, right, score, rest in pairs(figure, numbers):
+        names = rows_of(left)
+        assert names[:3] == ["duck", "oracle", "original"]
+        assert names[3:] == [name.replace("_", " ") for name in VARIANTS]
+        for axes, rows in ((left, score), (right, rest)):
+            got = sorted((x, names[round(y)], colour) for x, y, colour in marks(axes))
+            wanted = []
+            for row in rows.itertuples():
+                neutral = common.REFERENCE.get(row.method, common.NEITHER)
+                name = row.method.replace("_", " ")
+                wanted.append((row.value, name, colour_of(row.metric, neutral)))
+            assert got == sorted(wanted)
+            means = rows[rows["kind"] == "mean"].set_index("value")["sd"]
+            assert bars(axes) == pytest.approx(means.to_dict(), abs=1e-12)
+            duck = rows[(rows["method"] == "duck") & (rows["kind"] == "mean")]
+            dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
+            assert {line.get_xdata()[0] for line in dashed} == set(duck["value"])
+
+
+def test_architectures_draw_exactly_their_csv_each_in_its_row(tmp_path):
+    common = importlib.import_module("common")
+    figure, numbers = drawn("architectures", TABLES["architectures"](), tmp_path)
+    looks = common.looks(["original", "oracle", "fine_tuning", "duck"])
+    for left, right, score, rest in pairs(figure, numbers):
+        names = rows_of(left)
+        assert names == ["small_cnn", "resnet18", "vit_b_16"]
+        assert set(rest["method"]) == {"duck", "oracle"}
+        for axes, rows in ((left, score), (right, rest)):
+            got = sorted((x, names[round(y)], colour) for x, y, colour in marks(axes))
+            wanted = [
+                (row.value, row.arch, colour_of(row.metric, looks[row.method][0]))
+                for row in rows.itertuples()
+            ]
+            assert got == sorted(wanted)
+
+
+def test_two_experiments_on_one_architecture_have_a_row_each(tmp_path):
+    again = architectures(("small_cnn",)).assign(experiment="other")
+    table = pd.concat([architectures(("small_cnn",)), again])
+    figure, _ = drawn("architectures", table, tmp_path)
+    assert rows_of(figure.axes[0]) == ["small_cnn\n(study-small_cnn)", "small_cnn\n(other)"]
+
+
+def test_many_classes_are_lines_through_the_csv_in_bands_of_one_sd(tmp_path):
+    table = TABLES["multiple_classes"]()
+    figure, numbers = drawn("multiple_classes", table, tmp_path)
+    common = importlib.import_module("common")
+    looks = common.looks(numbers["method"])
+    metrics = ("retain_test_accuracy", "aus", "forget_test_accuracy")
+    for axes, metric in zip(figure.axes, metrics, strict=True):
+        own = numbers[numbers["metric"] == metric]
+        got = {(x, y, colour) for x, y, colour in marks(axes) if not np.isnan(y)}
+        assert got == {
+            (row.classes_removed, row.value, looks[row.method][0]) for row in own.itertuples()
+        }
+        assert ("original" in set(own["method"])) == (metric == "retain_test_accuracy")
+        edges = set()
+        for band in axes.collections:
+            if isinstance(band, PolyCollection):
+                edges |= {
+                    tuple(np.round(point, 9))
+                    for path in band.get_paths()
+                    for point in path.vertices
+                }
+        assert edges == {
+            (float(row.classes_removed), round(row.value + side * row.sd, 9))
+            for row in own[own["n"] > 1].itertuples()
+            for side in (-1, 1)
+        }
+
+
+def test_a_line_is_broken_where_a_method_has_no_result(tmp_path):
+    figure, _ = drawn("multiple_classes", TABLES["multiple_classes"](), tmp_path)
+    lines = {line.get_marker(): line for line in figure.axes[1].lines}
+    assert list(lines["s"].get_xdata()) == [1, 2, 3, 5, 7, 8]
+    assert list(np.isnan(lines["s"].get_ydata())) == [False, False, True, False, False, False]
+    assert not np.isnan(lines["o"].get_ydata()).any()
+
+
+def test_points_without_neighbours_have_bars_for_bands(tmp_path):
+    figure, numbers = drawn("multiple_classes", multiple_classes((2,)), tmp_path)
+    score = numbers[numbers["metric"] == "aus"]
+    found = [bar.lines[2][0].get_segments() for bar in figure.axes[1].containers]
+    ends = [np.sort(segment[:, 1]) for segments in found for segment in segments]
+    wanted = [[row.value - row.sd, row.value + row.sd] for row in score.itertuples()]
+    assert np.allclose(ends, wanted)
+    figure, _ = drawn("multiple_classes", multiple_classes((2,), draws=1), tmp_path)
+    assert not any(bar.lines[2][0].get_segments() for bar in figure.axes[1].containers)
+
+
+def test_attributions_draw_exactly_their_csv(tmp_path):
+    table = TABLES["attributions"]()
+    figure, numbers = drawn("attributions", table, tmp_path)
+    for axes, output in zip(figure.axes, ("true", "assigned"), strict=True):
+        names = [name.replace(" – ", "~") for name in rows_of(axes)]
+        own = numbers[numbers["output"] == output]
+        images = table[table["output"] == output].groupby(["pair", "split", "image"])
+        values = images["correlation"].mean().reset_index()
+        dots = sorted((names[round(y)], x) for x, y, _ in marks(axes, "o"))
+        wanted = sorted(values[["pair", "correlation"]].itertuples(index=False, name=None))
+        assert [name for name, _ in dots] == [name for name, _ in wanted]
+        assert [x for _, x in dots] == pytest.approx([x for _, x in wanted], rel=1e-12)
+        means = own[own["kind"] == "mean"].set_index("pair")
+        diamonds = {(names[round(y)], x) for x, y, _ in marks(axes, "D")}
+        assert diamonds == set(means["correlation"].items())
+        drawn_ends = [bar.lines[2][0].get_segments()[0][:, 0] for bar in axes.containers]
+        assert np.allclose(drawn_ends, means.loc[names, ["low", "high"]])
+        boxes = own[own["kind"] == "quartiles"].set_index("pair")
+        found = [
+            c.get_paths()[0].vertices for c in axes.collections if isinstance(c, PolyCollection)
+        ]
+        sides = {names[round(box[:, 1].mean())]: (min(box[:, 0]), max(box[:, 0])) for box in found}
+        assert sides == {pair: (row.low, row.high) for pair, row in boxes.iterrows()}
+        cuts = {line.get_xdata()[0] for line in axes.lines if line.get_linewidth() == 1.4}
+        assert cuts == set(boxes["correlation"])
+
+
+def test_means_and_intervals_of_attributions_agree_with_the_closed_form(tmp_path):
+    """Five images of one class: the interval is Student's t over images, by hand."""
+    table = attributions(5, 1, 2)
+    _, numbers = drawn("attributions", table, tmp_path)
+    for row in numbers[numbers["kind"] == "mean"].itertuples():
+        own = table[(table["output"] == row.output) & (table["pair"] == row.pair)]
+        images = [own.loc[own["image"] == k, "correlation"].mean() for k in range(5)]
+        half = 2.7764451 * statistics.stdev(images) / 5**0.5  # 97.5 % of t with 4 degrees
+        middle = statistics.mean(images)
+        got = [row.correlation, row.low, row.high, row.n]
+        assert got == pytest.approx([middle, middle - half, middle + half, 5], rel=1e-7)
+        ordered = sorted(images)
+        box = numbers[(numbers["output"] == row.output) & (numbers["pair"] == row.pair)]
+        (box,) = box[box["kind"] == "quartiles"].to_dict("records")
+        assert [box["low"], box["correlation"], box["high"]] == pytest.approx(ordered[1:4])
+
+
+def test_a_shortcut_draws_exactly_its_csv(tmp_path):
+    table = TABLES["shortcut"]()
+    figure, numbers = drawn("shortcut", table, tmp_path)
+    names = [name.removesuffix(" (poisoned)") for name in rows_of(figure.axes[0])]
+    assert names == ["original", "duck", "oracle"]
+    answer = importlib.import_module("shortcut").ANSWER
+    mass = numbers[numbers["measure"] == "attribution_mass"]
+    (area,) = numbers.loc[numbers["measure"] == "patch_area", "value"]
+    shares = numbers[~numbers["measure"].isin(["attribution_mass", "patch_area"])]
+    got = sorted(
+        (x, names[round(y)], colour, "patched" if y < round(y) else "clean")
+        for x, y, colour in marks(figure.axes[0])
+    )
+    assert got == sorted(
+        (
+            row.value,
+            row.method,
+            answer[row.measure.partition("_")[2]][0],
+            row.measure.partition("_")[0],
+        )
+        for row in shares.itertuples()
+    )
+    got = sorted((x, names[round(y)]) for x, y, _ in marks(figure.axes[1]))
+    assert got == sorted((row.value, row.method) for row in mass.itertuples())
+    dashed = [line for line in figure.axes[1].lines if line.get_linestyle() == "--"]
+    assert [line.get_xdata()[0] for line in dashed] == [area]
+    assert area == pytest.approx(100 * 16 / 784)
+
+
+def test_means_of_a_shortcut_agree_with_an_independent_computation(tmp_path):
+    table = TABLES["shortcut"]()
+    _, numbers = drawn("shortcut", table, tmp_path)
+    means = numbers[numbers["kind"] == "mean"]
+    assert len(means) == 3 * 5
+    for row in means.itertuples():
+        own = table[(table["method"] == row.method) & (table["measure"] == row.measure)]
+        values = [100 * value for value in own["value"].dropna()]
+        assert [row.n, row.value] == pytest.approx([len(values), statistics.mean(values)])
+        assert row.sd == pytest.approx(statistics.stdev(values))
+
+
+def test_patched_images_are_filled_and_clean_ones_open(tmp_path):
+    figure, _ = drawn("shortcut", shortcut(1), tmp_path)
+    means = [line for line in figure.axes[0].lines if line.get_markersize() == 4.5]
+    places = [(line.get_ydata()[0], line.get_markerfacecolor()) for line in means]
+    assert len(places) == 3 * 4
+    assert all((face == "white") == (y > round(y)) for y, face in places)
+
+
+SHEETS = {
+    **{name: (name, table) for name, table in TABLES.items()},
+    "one cell": ("ablation", lambda: _one_cell(ablation())),
+    "one seed": ("shortcut", lambda: shortcut(1, ("original", "oracle", "duck", "fine_tuning"))),
+    "one image": ("attributions", lambda: attributions(1, 1, 1)),
+    "two systems": (
+        "attributions",
+        lambda: pd.concat([attributions(), attributions(6).assign(dataset="cifar100")]),
+    ),
+    "up to 98": ("multiple_classes", lambda: multiple_classes((1, *range(10, 91, 10), 98))),
+    "two data sets": (
+        "multiple_classes",
+        lambda: pd.concat([multiple_classes(), multiple_classes().assign(dataset="cifar100")]),
+    ),
+}
+
+
+def _one_cell(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[(runs["split"] == "class-0") & (runs["train_seed"] == 0)]
+
+
+@pytest.mark.parametrize("case", SHEETS)
+def test_no_text_overlaps_or_leaves_the_sheet(case, tmp_path, monkeypatch):
+    name, table = SHEETS[case]
+    figure, _ = drawn(name, table(), tmp_path)
+    boxes = painted(figure, monkeypatch)
+    assert len(boxes) > 10
+    for text, box in boxes:
+        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, text
+        assert box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1, text
+    for (text, box), (other, another) in itertools.combinations(boxes, 2):
+        assert not _overlap(box, another), (text, other)
