@@ -1,8 +1,7 @@
 # The DUCK replication from data to tables and figures. Wiring only: the work is in
 # src/unlearning (run by `python -m unlearning VERB`), the rules in workflow/rules.
 #   snakemake --cores 2                                      the embedded default
-#   snakemake --cores 2 --configfile configs/fashion.yaml    another run
-#   snakemake -n                                             what would be done, and why
+#   snakemake --cores 2 --configfile configs/fashion.yaml    another run; -n: only plan it
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -18,6 +17,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/unlearn.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/understand.smk"
 
 
 onstart:
@@ -25,12 +25,11 @@ onstart:
 
 
 rule all:
-    """Everything: runs.csv, the tables and the figures."""
+    """Everything: runs.csv, tables and figures, and what the studies found."""
     default_target: True
     input:
         results("runs.csv"),
-        TABLES,
-        FIGURES,
+        TABLES + FIGURES + UNDERSTANDING,
 
 
 rule data:

@@ -119,9 +119,17 @@ def test_the_glossary_explains_every_measurement_and_nothing_else():
     explained = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
     assert sorted(explained) == sorted([*names.METRICS, *names.ENSEMBLES])
     assert "paper/METRICS.md" in README
-    columns = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text.partition("## Statistics")[2], re.M)
-    told = {name for cell in columns for name in re.findall(r"`(\w+)`", cell)}
-    assert told <= set(STATISTICS)
+    statistics, _, studies = text.partition("## Statistics")[2].partition("## What the studies")
+    assert set(first_cells(statistics)) <= set(STATISTICS)
+    assert sorted(first_cells(studies)) == sorted(
+        {*names.FEATURES, *names.SHORTCUT} - {"patch_area"}  # explained beside attribution_mass
+    )
+
+
+def first_cells(text):
+    """The names in the first column of the tables of a text."""
+    columns = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text, re.M)
+    return [name for cell in columns for name in re.findall(r"`(\w+)`", cell)]
 
 
 def test_no_result_is_typed_into_the_prose():

@@ -57,6 +57,11 @@ class Workspace:
         """How often each rule would run now, by a dry run; empty if there is nothing to do."""
         status, text = self.snakemake("-n", config=config)
         assert status == 0, text
+        return self.counts(text)
+
+    @staticmethod
+    def counts(text: str) -> dict[str, int]:
+        """The jobs of each rule in the output of a dry run."""
         table = text.split("Job stats:")[1].split("\n\n")[0] if "Job stats:" in text else ""
         counts = {name: int(n) for name, n in re.findall(r"^(\w+)\s+(\d+)$", table, re.M)}
         return {name: n for name, n in counts.items() if name not in ("total", "all")}

@@ -1,6 +1,7 @@
 # The checked config and what the rules ask of it: paths, settings and code hashes of a job.
 import functools
 import json
+import shlex
 
 from snakemake.exceptions import WorkflowError
 
@@ -9,13 +10,33 @@ from unlearning import forkserver, grid, hyperparameters
 from unlearning.data.catalogue import catalogue
 from unlearning.files import canonical_json
 from unlearning.methods import ORIGINALS
+from unlearning.metrics.names import STUDY_TABLES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.models import ERM, FAMILIES
 from unlearning.entry import stage_modules
 from unlearning.provenance import code_hash, script_hash
+from unlearning.stages.gather import FINDINGS
 
 METHOD_FILES = "configs/methods"
-FIGURE_NAMES = ["aus_vs_time", "accuracies", "roc", "ranks"]
+KINDS = (*SCENARIOS, "shortcut_removal")
+# Each figure and the CSV file that it is drawn from.
+RESULT_FIGURES = {
+    "aus_vs_time": "runs",
+    "accuracies": "runs",
+    "roc": "roc",
+    "ranks": "runs",
+}
+STUDY_FIGURES = {
+    "density": "features",
+    "destinations": "destinations",
+    "embedding_maps": "maps",
+    "attributions": "attributions",
+    "attribution_maps": "attribution_maps",
+    "shortcut": "shortcut",
+    "multiple_classes": "studies",
+    "ablation": "studies",
+    "architectures": "studies",
+}
 
 
 def checked_config():
@@ -23,11 +44,12 @@ def checked_config():
     file = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
     try:
         methods = hyperparameters.known_methods(METHOD_FILES)
-        names = {"dataset": DATASETS, "arch": FAMILIES, "scenario": SCENARIOS}
-        hyperparameters.check_conditions(METHOD_FILES, names)
+        known = {"dataset": DATASETS, "arch": FAMILIES, "scenario": KINDS}
+        hyperparameters.check_conditions(METHOD_FILES, known)
         found = unlearning_config.parse(config, file, DATASETS, methods)
         for experiment in found.experiments:
             check_methods(experiment, f"{file}: {experiment.label}")
+        grid.shared_splits(found.experiments)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
     return found
@@ -129,11 +151,16 @@ def split_file():
     return results("{experiment}/splits/{scenario}/{split}.json")
 
 
+def forget_set(w):
+    """The index file of a job's forget set, which lies where its oracles do."""
+    return split_file().format(**{**w, "experiment": home(w)})
+
+
 def start_of(w):
     """The weights that a method starts from: the original's, or for the oracle its own."""
     method = variant_of(w).method
     file = oracle if method == "oracle" else original
-    named = {**w, "trunk": f"originals{ending(method)}"}
+    named = {**w, "experiment": home(w), "trunk": f"originals{ending(method)}"}
     surrogate = resolved(experiment_of(w), variant_of(w), w.scenario).get(
         "surrogate", ""
     )
@@ -287,7 +314,14 @@ def variant_of(w):
 
 def data_of(w):
     """The packed data set of a job."""
+    if experiment_of(w).scenarios.shortcut_removal:
+        return results("{experiment}/poisoned.safetensors")
     return f"data/{experiment_of(w).dataset}.safetensors"
+
+
+def home(w):
+    """The experiment whose originals and oracles a cell starts from."""
+    return experiment_of(w).models_of or w.experiment
 
 
 def model_settings(w, seed="train_seed"):
@@ -366,16 +400,13 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
 TUNING = [tuning_of(e) for e in CONFIG.experiments if e.tuning]
 EXPERIMENTS = {e.label: e for e in (*CONFIG.experiments, *TUNING)}
-SPLITS = {
-    (e.label, s.scenario, s.key): s
-    for e in EXPERIMENTS.values()
-    for s in grid.splits(e)
-}
+SPLITS = grid.shared_splits(EXPERIMENTS.values())
 CELLS = grid.cells(CONFIG)
+STUDY_CELLS = grid.study_cells(CONFIG)
 # Not the oracles: no candidate is compared with one.
 TUNING_CELLS = [c for e in TUNING for c in grid.cells_of(e) if c.method != "oracle"]
 GROUPS = {}
-for c in (*CELLS, *TUNING_CELLS):
+for c in (*CELLS, *STUDY_CELLS, *TUNING_CELLS):
     GROUPS.setdefault((c.experiment, c.scenario, c.split, c.train_seed), []).append(c)
 MODELS = sorted(
     {
@@ -401,7 +432,7 @@ TABLES = expand(
 )
 FIGURES = expand(
     results("figures/{figure}.{form}"),
-    figure=FIGURE_NAMES,
+    figure=RESULT_FIGURES,
     form=["svg", "pdf", "png", "csv"],
 )
 
@@ -409,11 +440,11 @@ FIGURES = expand(
 wildcard_constraints:
     experiment="|".join(map(re.escape, EXPERIMENTS)),
     trunk="originals(_erm)?",
-    scenario="|".join(SCENARIOS),
+    scenario="|".join(KINDS),
     train_seed=r"\d+",
     shadow=r"\d+",
     unlearn_seed=r"\d+",
     dataset=r"[^/]+",
     split=r"[^/]+",
     method=r"[^/]+",
-    figure="|".join(FIGURE_NAMES),
+    figure="|".join(RESULT_FIGURES | STUDY_FIGURES),

@@ -6,7 +6,7 @@ rule score:
     """Accuracies, AUS and distance to the oracle, from stored logits."""
     input:
         cells_to_score,
-        split=split_file(),
+        split=forget_set,
     output:
         group("scores"),
     log:
@@ -29,7 +29,7 @@ rule attack:
     """Membership inference, from stored logits and the shadow models'."""
     input:
         cells_to_score,
-        split=split_file(),
+        split=forget_set,
         shadows=pool_of,
     output:
         group("attacks"),
@@ -57,7 +57,7 @@ rule probe:
     input:
         cells_to_probe,
         data=data_of,
-        split=split_file(),
+        split=forget_set,
     output:
         group("probes"),
     log:
@@ -86,7 +86,7 @@ rule ensemble:
     """What takes the models of every training seed: KLOM and U-LiRA."""
     input:
         ensemble_inputs,
-        split=split_file(),
+        split=forget_set,
     output:
         results("{experiment}/ensembles/{scenario}/{split}.json"),
     log:

@@ -69,9 +69,9 @@ rule tabulate:
 
 
 rule plot:
-    """One figure, from runs.csv, or the ROC curves from roc.csv."""
+    """One figure, from its CSV file alone."""
     input:
-        lambda w: results("roc.csv" if w.figure == "roc" else "runs.csv"),
+        lambda w: results(f"{(RESULT_FIGURES | STUDY_FIGURES)[w.figure]}.csv"),
     output:
         multiext(results("figures/{figure}"), ".svg", ".pdf", ".png", ".csv"),
     log:

@@ -35,7 +35,7 @@ rule train_original:
 use rule train_original as train_oracle with:
     input:
         data=data_of,
-        split=split_file(),
+        split=forget_set,
     output:
         model=oracle("model.safetensors"),
         record=oracle("record.json"),

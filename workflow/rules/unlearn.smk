@@ -6,7 +6,7 @@ rule unlearn:
     input:
         unpack(start_of),
         data=data_of,
-        split=split_file(),
+        split=forget_set,
     output:
         model=cell("model.safetensors"),
         outputs=cell("outputs.safetensors"),
