@@ -23,7 +23,7 @@ FORGOTTEN = {"linestyle": "", "marker": "^", "markersize": 2.6, "markeredgewidth
 RETAINED = {"linestyle": "", "marker": "o", "markersize": 1.6, "markeredgewidth": 0}
 JOINED = 12  # forgotten images with a line to their centroid
 MOST = 20  # classes, beyond which only those assigned have their number written
-PANEL = 2.5  # inches: the height of a panel with its title
+PANEL = 2.75  # inches: the height of a panel with its title
 
 
 def read(path: str) -> pd.DataFrame:
@@ -163,7 +163,8 @@ def _notes(maps: pd.DataFrame, table: pd.DataFrame) -> list[str]:
         f"{row['dataset']}, {row['arch']} ({row['experiment']}), removed: {row['split']}, training "
         f"seed {row['train_seed']} ({which}). n = {counts['sum']} forgotten and "
         f"{counts['size'] - counts['sum']} retained images a model. One joint t-SNE: the panels "
-        "share their axes, and only what lies near what can be read. Stars: the original's "
+        "share their axes, and only what lies near what can be read; the oracle's embeddings were "
+        "turned onto the original's by other retained images. Stars: the original's "
         "centroids of retained classes, large if a forgotten image was assigned to them. Numbers: "
         f"{whose}, at the median of its images. Lines: {table['joined'].sum()} of duck's forgotten "
         "images."

@@ -242,6 +242,42 @@ MISTAKES = {
         "pass",
         "test_provenance.py",
     ),
+    "the removed class keeps its wrong points": (
+        "analysis/density.py",
+        "wanted ^ np.isin(",
+        "wanted & ~np.isin(",
+        "test_density.py",
+    ),
+    "a margin against the own centroid": (
+        "analysis/geometry.py",
+        "np.where(own, np.inf, distances)",
+        "distances",
+        "test_geometry.py",
+    ),
+    "half an effect size": (
+        "comparisons.py",
+        "2 * test.statistic / len",
+        "test.statistic / len",
+        "test_rank_tests.py",
+    ),
+    "attributions that do not add up": (
+        "analysis/attributions.py",
+        "found.values[0].sum(2)",
+        "found.values[0].mean(2) / 2",
+        "test_attributions.py",
+    ),
+    "the square's strength turned round": (
+        "analysis/shortcut.py",
+        'found["patched_label"] - found["clean_label"]',
+        'found["clean_label"] - found["patched_label"]',
+        "test_shortcut.py",
+    ),
+    "a gradient through moving centroids": (
+        "methods/duck_ablated.py",
+        "kept.detach()",
+        "kept",
+        "test_duck_ablated.py",
+    ),
     "half a file under a final name": (
         "files.py",
         'final.with_name(f".{final.name}.{os.getpid()}.part")',

@@ -345,7 +345,7 @@ def test_a_data_set_with_another_checksum_is_refused_and_loses_nothing(edited):
 
 def test_the_paper_grid_has_the_jobs_that_the_paper_has(tmp_path):
     space = Workspace.create(tmp_path)
-    plan = space.planned("configs/paper.yaml")
+    plan = space.planned("tables", config="configs/paper.yaml")
     splits = 3 * (10 + 10)
     assert (plan["fetch_dataset"], plan["make_split"]) == (3, splits)
     assert (plan["train_original"], plan["train_oracle"]) == (2 * 3, splits)

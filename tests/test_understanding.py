@@ -17,7 +17,7 @@ from unlearning.stages.gather import STUDY_COLUMNS
 CONFIG = "configs/tiny_studies.yaml"
 FIGURES = ("density", "destinations", "embedding_maps", "attributions", "attribution_maps")
 FIGURES += ("shortcut", "multiple_classes", "ablation", "architectures")
-SHOWN = {"plot": len(FIGURES), "gather": 1, "tabulate_studies": 1, "understanding": 1}
+SHOWN = {"plot": len(FIGURES), "gather": 1, "tabulate_studies": 1}
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,8 @@ def rows(space, name):
         return list(csv.DictReader(handle))
 
 
-def planned(space, *targets):
-    status, text = space.snakemake(*(targets or ("understanding",)), "-n", config=CONFIG)
-    assert status == 0, text
-    return space.counts(text)
+def planned(space, config=CONFIG):
+    return space.planned("understanding", config=config)
 
 
 def test_every_cell_of_a_study_is_a_row_that_ran(finished):
@@ -173,7 +171,7 @@ def test_editing_an_analysis_examines_again_and_trains_nothing(edited):
 def test_editing_a_figure_draws_it_again_and_nothing_else(edited):
     path = edited.root / "figures/density.py"
     path.write_text(path.read_text() + "\nUNUSED = 1\n")
-    assert planned(edited) == {"plot": 1, "understanding": 1}
+    assert planned(edited) == {"plot": 1}
 
 
 def test_an_ablations_own_setting_reruns_its_cells_alone(edited):
@@ -186,6 +184,16 @@ def test_an_ablations_own_setting_reruns_its_cells_alone(edited):
 def test_a_run_without_studies_says_so(finished):
     status, text = finished.snakemake("understanding", "-n")
     assert status != 0 and "no experiment with a study" in text
+
+
+def test_the_paper_grid_has_the_studies_that_the_paper_has(tmp_path):
+    plan = planned(Workspace.create(tmp_path), "configs/paper.yaml")
+    assert (plan["examine"], plan["explain"], plan["map"]) == (10, 10, 1)
+    assert (plan["poison"], plan["shortcut"]) == (1, 1)
+    # three data sets, two times four architectures beside ResNet-18, and the poisoned one
+    assert plan["train_original"] == 3 + 2 * 4 + 1
+    orders, counts, hundred, architectures = 5, 11, 10, 2 * 4 * 10
+    assert plan["train_oracle"] == orders * counts + 10 + 2 * hundred + architectures + 1
 
 
 MISTAKES = {

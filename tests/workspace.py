@@ -53,18 +53,13 @@ class Workspace:
         """Run Snakemake on a config of the copy."""
         return self.command("snakemake", *words, "--cores", "2", "--configfile", config)
 
-    def planned(self, config: str = "configs/tiny.yaml") -> dict[str, int]:
+    def planned(self, *targets: str, config: str = "configs/tiny.yaml") -> dict[str, int]:
         """How often each rule would run now, by a dry run; empty if there is nothing to do."""
-        status, text = self.snakemake("-n", config=config)
+        status, text = self.snakemake(*targets, "-n", config=config)
         assert status == 0, text
-        return self.counts(text)
-
-    @staticmethod
-    def counts(text: str) -> dict[str, int]:
-        """The jobs of each rule in the output of a dry run."""
         table = text.split("Job stats:")[1].split("\n\n")[0] if "Job stats:" in text else ""
         counts = {name: int(n) for name, n in re.findall(r"^(\w+)\s+(\d+)$", table, re.M)}
-        return {name: n for name, n in counts.items() if name not in ("total", "all")}
+        return {name: n for name, n in counts.items() if name not in ("total", "all", *targets)}
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text that must be there."""

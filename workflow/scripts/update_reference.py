@@ -2,9 +2,9 @@
 
     python workflow/scripts/update_reference.py mini
 
-Copies runs.csv, the tables and the figures, and replaces the text between the marks
-`<!-- RUN:TABLE -->` and `<!-- end -->` of README and DEVIATIONS by the Markdown table: no
-number is typed. Of a run that ablates `duck` it also writes the table `effects`.
+Copies runs.csv, the tables and the figures, and what the studies found, and replaces the text
+between the marks `<!-- RUN:TABLE -->` and `<!-- end -->` of README and DEVIATIONS by the Markdown
+table: no number is typed. Of a run that ablates `duck` it also writes the table `effects`.
 """
 
 from __future__ import annotations
@@ -17,34 +17,55 @@ from pathlib import Path
 import pandas as pd
 
 from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.names import STUDY_TABLES
+from unlearning.stages.gather import FINDINGS
 from unlearning.stats import summarise
 from unlearning.tables import CELL, read_runs
 
 PROJECT = Path(__file__).parents[2]
-KEPT = (
-    "runs.csv",
-    "roc.csv",
-    "ensembles.csv",
-    "config.json",
-    "tables/*.md",
-    "figures/*.png",
-    "figures/*.csv",
+STUDY_FIGURES = (
+    *("density", "destinations", "embedding_maps", "attributions", "attribution_maps"),
+    *("shortcut", "multiple_classes", "ablation", "architectures"),
+)
+STUDIES = (
+    *("studies.csv", "config.json", *(f"{name}.csv" for name in FINDINGS)),
+    *(f"tables/{name}.md" for name in STUDY_TABLES),
+    *(f"figures/{name}.{form}" for name in STUDY_FIGURES for form in ("png", "csv")),
+)
+RESULTS = (
+    *("runs.csv", "roc.csv", "ensembles.csv", "config.json"),
+    *("tables/*.md", "figures/*.png", "figures/*.csv"),
 )
 DOCUMENTS = ("README.md", "paper/DEVIATIONS.md")
 
 
 def copy_run(run: str) -> Path:
-    """Copy what is kept of results/RUN and return the reference folder."""
+    """Copy what is kept of results/RUN and return the reference folder.
+
+    Results and studies each as a whole, if they were made; the other part stays as it is.
+    """
     source, target = PROJECT / "results" / run, PROJECT / "paper/reference" / run
-    if not (source / "runs.csv").exists():
-        raise SystemExit(f"{source}/runs.csv is not there: make the run first")
-    shutil.rmtree(target, ignore_errors=True)
-    for pattern in KEPT:
-        for file in source.glob(pattern):
+    made = {kind: files(source, kind) for kind in ("results", "studies")}
+    if not any(made.values()):
+        raise SystemExit(f"{source} holds neither runs.csv nor studies.csv: make the run first")
+    for kind, found in made.items():
+        for file in files(target, kind) if found else []:
+            file.unlink()
+        for file in found:
             copy = target / file.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
     return target
+
+
+def files(folder: Path, kind: str) -> list[Path]:
+    """What is kept of a run's `results` or `studies`; nothing if that part was not made."""
+    marker, patterns = ("runs.csv", RESULTS) if kind == "results" else ("studies.csv", STUDIES)
+    if not (folder / marker).exists():
+        return []
+    found = [file for pattern in patterns for file in folder.glob(pattern)]
+    of_studies = {folder / name for name in STUDIES} - {folder / "config.json"}
+    return [file for file in found if kind == "studies" or file not in of_studies]
 
 
 def effects(runs: pd.DataFrame, baseline: str = "duck") -> str:

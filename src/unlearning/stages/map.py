@@ -26,14 +26,18 @@ def embedding_map(group: Group, images: int) -> list[dict[str, Any]]:
     """Rows of maps.csv: a class-balanced sample of the training images, and the centroids.
 
     DUCK starts from the original, so their embeddings share their axes; the oracle's are turned
-    onto the original's by the retained images. The centroids are the original's, of D_r.
+    onto the original's by retained images that are not in the map, so that none is fitted that
+    is shown. The centroids are the original's, of D_r.
     """
     labels, centres = group.train_labels, group.centroids()
+    every = np.arange(len(labels))
     sample = balanced_sample(labels, images // group.dataset.classes)
     forgotten = np.isin(sample, group.split["forget"])
-    stacks = {name: group.train_embeddings(name, sample) for name in group.models}
+    stacks = {name: group.train_embeddings(name, every) for name in group.models}
+    fitted = np.isin(every, group.retain) & ~np.isin(every, sample)
+    stacks["oracle"] = geometry.aligned(stacks["oracle"], stacks["original"], fitted)
+    stacks = {name: stack[sample] for name, stack in stacks.items()}
     assigned = group.assigned(stacks["original"])
-    stacks["oracle"] = geometry.aligned(stacks["oracle"], stacks["original"], ~forgotten)
     seed = seed_for("map", group.split["sha256"]) % 2**32
     planes = geometry.joint_map(stacks | {"centroids": centres}, seed)
     rows = [
