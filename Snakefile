@@ -21,7 +21,7 @@ include: "workflow/rules/understand.smk"
 
 
 onstart:
-    forkserver.start()  # its forks need not import torch
+    forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
 
 
 rule all:

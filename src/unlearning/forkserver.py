@@ -21,22 +21,26 @@ import sys
 import tempfile
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 FOLDER = "UNLEARNING_FORKSERVER"
 PRELOADED = ("torch", "safetensors.torch", "pydantic", "tqdm", "sklearn.svm")
 """Never this library itself: its text may change while the server runs."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def start() -> subprocess.Popen:
-    """Start a server for the commands that this process starts; it ends with this process."""
+def start(also: Sequence[str] = ()) -> subprocess.Popen:
+    """Start a server for the commands that this process starts; it ends with this process.
+
+    also: modules that it imports beside PRELOADED.
+    """
     os.environ[FOLDER] = tempfile.mkdtemp(prefix="unlearning-")
     return subprocess.Popen(
-        [sys.executable, "-m", "unlearning.forkserver"],
+        [sys.executable, "-m", "unlearning.forkserver", *also],
         stdin=subprocess.PIPE,  # closed when this process ends, however it ends
         start_new_session=True,  # a Ctrl-C is for the commands
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, **ONE_THREAD, "NUMBA_DISABLE_JIT": "1"},  # see analysis.attributions
     )
 
 
@@ -72,9 +76,9 @@ def _address() -> str:
     return os.path.join(os.environ[FOLDER], f"{name:08x}")
 
 
-def serve(run: Callable[[list[str]], None]) -> None:
+def serve(run: Callable[[list[str]], None], also: Sequence[str] = ()) -> None:
     """Fork a process that calls `run` on the arguments of each request, until stdin ends."""
-    for module in PRELOADED:
+    for module in (*PRELOADED, *also):
         importlib.import_module(module)
     gc.freeze()  # a collection in a child would copy every page of these modules
     address = _address()
@@ -154,4 +158,4 @@ def _status(end: SystemExit) -> int:
 if __name__ == "__main__":
     from unlearning.__main__ import run_verb
 
-    serve(run_verb)
+    serve(run_verb, sys.argv[1:])

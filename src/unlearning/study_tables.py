@@ -13,6 +13,7 @@ import pandas as pd
 from unlearning.comparisons import paired, rank_sum, signed_rank
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.names import SHORTCUT
 from unlearning.stats import summarise
 from unlearning.tables import CELL, GROUP, by_method, scenario_table
 
@@ -25,10 +26,6 @@ TESTED = ("log_density", "silhouette", "margin")
 """The measures of features.csv that forgotten and retained classes both have."""
 DUCK_PAIR, ORIGINAL_PAIR = "duck~oracle", "original~oracle"
 PAIR_DIFFERENCE = f"{DUCK_PAIR} − {ORIGINAL_PAIR}"
-SHORTCUT = (
-    *("test_accuracy", "clean_source", "clean_label", "patched_source", "patched_label"),
-    *("strength", "attribution_mass", "patch_area", "poisoned_accuracy"),
-)
 
 
 def feature_space_table(features: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from unlearning import config as unlearning_config
 from unlearning import forkserver, grid, hyperparameters
 from unlearning.data.catalogue import catalogue
 from unlearning.files import canonical_json
-from unlearning.methods import ORIGINALS
+from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.models import ERM, FAMILIES
@@ -448,3 +448,6 @@ wildcard_constraints:
     split=r"[^/]+",
     method=r"[^/]+",
     figure="|".join(RESULT_FIGURES | STUDY_FIGURES),
+
+
+include: "studies.smk"

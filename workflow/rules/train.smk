@@ -13,6 +13,7 @@ rule train_original:
         results("logs/{trunk}/{experiment}/train-{train_seed}.log"),
     benchmark:
         results("logs/{trunk}/{experiment}/train-{train_seed}.benchmark.tsv")
+    priority: 30  # everything waits for it
     conda:
         "../../environment.yml"
     threads: resource_of("threads")

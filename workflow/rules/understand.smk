@@ -1,94 +1,9 @@
 # Understanding: the studies of a run, what is found in their models, and how it is shown.
+# What the rules ask of the config is in studies.smk.
 
 
 localrules:
     gather,
-
-
-def examined(w):
-    """The cell of each method of a group, as JSON: with the first unlearning seed."""
-    seed = experiment_of(w).unlearn_seeds[0]
-    cells = [c for c in group_of(w) if c.unlearn_seed in (0, seed)]
-    return canonical_json({c.method: c.name for c in cells})
-
-
-def cells_to_examine(w):
-    """The records and models of a group."""
-    names = ("record.json", "model.safetensors")
-    return [cell(name).format(**vars(c)) for c in group_of(w) for name in names]
-
-
-def option(name, block, key=None):
-    """A block of the experiment's settings as an option of a verb, or nothing without it."""
-
-    def text(w):
-        settings = getattr(experiment_of(w), block)
-        if settings is None:
-            return ""
-        found = getattr(settings, key) if key else canonical_json(settings.model_dump())
-        return f"{name} {shlex.quote(str(found))}"
-
-    return text
-
-
-def findings():
-    """What is to be found of the groups of each study."""
-    found = set()
-    for c in filter(runs_here, STUDY_CELLS):
-        study = experiment_of(c)
-        if study.study == "shortcut":
-            found.add(c.measured("shortcut"))
-        elif study.study == "feature_space" and c.scenario == "class_removal":
-            found.add(c.measured("examine"))
-            if study.attributions:
-                found.add(c.measured("explain"))
-            if c.train_seed == study.train_seeds[0] and c.split == first_split(study):
-                found.add(c.measured("map"))
-    return [results(file) for file in sorted(found)]
-
-
-def first_split(study):
-    """The forget set that a map shows."""
-    return grid.splits(study)[0].key
-
-
-def scored_cells():
-    """The records and scores of every cell that has an AUS."""
-    return finished(
-        [c for c in STUDY_CELLS if experiment_of(c).study != "shortcut"]
-    ) + [
-        cell("record.json").format(**vars(c))
-        for c in STUDY_CELLS
-        if experiment_of(c).study == "shortcut"
-    ]
-
-
-STUDY_FILES = expand(results("{name}.csv"), name=["studies", *FINDINGS])
-STUDY_TABLES = expand(
-    results("tables/{table}.{form}"),
-    table=STUDY_TABLES,
-    form=["csv", "md", "tex", "html"],
-)
-UNDERSTANDING = (
-    [
-        *STUDY_FILES,
-        *STUDY_TABLES,
-        *expand(
-            results("figures/{figure}.{form}"),
-            figure=STUDY_FIGURES,
-            form=["svg", "pdf", "png", "csv"],
-        ),
-    ]
-    if STUDY_CELLS
-    else []
-)
-
-
-def asked_studies(_):
-    """Everything of the studies; a run without any says so."""
-    if not UNDERSTANDING:
-        raise WorkflowError(f"run {CONFIG.run} has no experiment with a study")
-    return UNDERSTANDING
 
 
 rule understanding:
@@ -106,6 +21,7 @@ rule poison:
         facts=results("{experiment}/poisoned.json"),
     log:
         results("logs/poison/{experiment}.log"),
+    priority: 30
     conda:
         "../../environment.yml"
     resources:
@@ -202,7 +118,7 @@ use rule examine as shortcut with:
 rule gather:
     """What the studies found, as tidy CSV files."""
     input:
-        lambda w: scored_cells() + findings(),
+        lambda w: found_in_studies(),
         config=results("config.json"),
     output:
         STUDY_FILES,
@@ -228,7 +144,7 @@ rule tabulate_studies:
             for name in ("studies", "features", "attributions", "shortcut")
         },
     output:
-        STUDY_TABLES,
+        STUDY_PAGES,
     log:
         results("logs/tabulate_studies.log"),
     conda:
