@@ -113,11 +113,11 @@ def embed(model: Classifier, data: Images, indices: torch.Tensor | None = None) 
     return _evaluate(model, model.embed, data, indices)
 
 
-def intermediate(
-    model: Classifier, data: Images, indices: torch.Tensor | None = None
-) -> torch.Tensor:
-    """The middle layer's features [N, C], averaged over space, otherwise as `embed`."""
-    return _evaluate(model, model.intermediate, data, indices)
+def layers(model: Classifier, data: Images) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings [N, D] and the middle block's features [N, F], otherwise as `embed`."""
+    width = model.head.in_features
+    both = _evaluate(model, lambda images: torch.cat(model.layers(images), 1), data, None)
+    return both[:, :width], both[:, width:]
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ from torch import nn
 
 from unlearning.models.base import Classifier
 
-WIDTHS = {"allcnn": 96, "allcnn_small": 12}
+WIDTHS = {"allcnn": 96, "allcnn_small": 8}
 LAYERS = (  # output channels in widths, kernel, stride: as in the DUCK release
     (1, 3, 1),
     (1, 3, 1),
@@ -30,10 +30,10 @@ def _block(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential
 def build(
     arch: str, classes: int, channels: int, pretrained: bool, head_dropout: float
 ) -> Classifier:
-    """`allcnn`: eight convolutions of 96 and 192 channels. `allcnn_small`: of 12 and 24.
+    """`allcnn`: eight convolutions of 96 and 192 channels. `allcnn_small`: of 8 and 16.
 
     The embedding is the last feature map averaged over space, whatever the image's size:
-    D = 192 and 24. The head is one linear layer, as on the release's branch `plus`. That of
+    D = 192 and 16. The head is one linear layer, as on the release's branch `plus`. That of
     its main branch has two with a ReLU between, which would be no linear Γ, and flattens what
     8 x 8 pooling leaves, 768 values for an image of 64 px.
     The middle block is the sixth convolution with its BatchNorm and ReLU.

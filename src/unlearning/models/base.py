@@ -14,7 +14,7 @@ class Classifier(nn.Module):
     A family sets `self.backbone` (images to embeddings [B, D]) and `self.head`.
     `dropout` acts on the embedding before the head, in training mode only. Each of the
     last feature map's channels gives `per_channel` neighbouring dimensions of the embedding.
-    `middle` is the name in the backbone of the block whose output `intermediate` reads.
+    `middle` is the name in the backbone of the block whose output `layers` reads.
     `precision` is that of the backbone's products; weights, their gradients, embeddings and all
     that follows are float32. bfloat16 is for GPUs: few CPUs have it, the others take very long.
     """
@@ -43,20 +43,21 @@ class Classifier(nn.Module):
         with torch.autocast(images.device.type, torch.bfloat16):
             return self.backbone(images).float()
 
-    def intermediate(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised images [B, C, H, W] to float32 features [B, F] of the middle block.
+    def layers(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised images [B, C, H, W] to embeddings [B, D] and the middle block's features.
 
-        Its feature map [B, F, h, w] is averaged over space; of its tokens [B, N, F] the class
-        token is taken. ValueError for a model that names no middle block.
+        These are float32 [B, F]: its feature map [B, F, h, w] averaged over space, or of its
+        tokens [B, N, F] the class token. ValueError for a model that names no middle block.
         """
         if not self.middle:
             raise ValueError("this model names no middle block; give its name in the backbone")
         found = []
         block = self.backbone.get_submodule(self.middle)
         with block.register_forward_hook(lambda *call: found.append(call[-1])):
-            self.embed(images)
+            embeddings = self.embed(images)
         features = found[0].float()
-        return features[:, 0] if features.ndim == 3 else features.mean((2, 3))
+        middle = features[:, 0] if features.ndim == 3 else features.mean((2, 3))
+        return embeddings, middle
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, C, H, W] to logits [B, K]."""

@@ -7,7 +7,7 @@ forgotten images go, from stored models.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,9 @@ from unlearning.group import Group
 from unlearning.metrics.representation import balanced_sample
 from unlearning.models.base import Classifier
 from unlearning.studies import Features
-from unlearning.training import embed, intermediate
+from unlearning.training import layers
 
-LAYERS: dict[str, Callable] = {"embedding": embed, "intermediate": intermediate}
+LAYERS = ("embedding", "intermediate")
 
 
 def main(argv: list[str]) -> None:
@@ -57,8 +57,8 @@ def view(group: Group, model: Classifier) -> View:
     """What is needed of a model, each layer of each image computed once."""
     parts = {}
     for part in ("train", "test"):
-        images = getattr(group.dataset, part)
-        tensors = {layer: features(model, images) for layer, features in LAYERS.items()}
+        found = layers(model, getattr(group.dataset, part))
+        tensors = dict(zip(LAYERS, found, strict=True))
         with torch.inference_mode():
             predicted = model.head(tensors["embedding"]).argmax(1).cpu().numpy()
         arrays = {layer: tensor.cpu().numpy() for layer, tensor in tensors.items()}
