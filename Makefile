@@ -22,7 +22,7 @@ reproduce: $(READY)
 	@echo "Tables: results/mini/tables   Figures: results/mini/figures   All cells: results/mini/runs.csv"
 
 test: $(READY)
-	python -m pytest
+	python -m pytest --numprocesses auto --dist loadfile
 
 # make lint        style of Python and of the workflow
 lint: $(READY)

@@ -18,6 +18,7 @@ from unlearning.methods import random_labels
 from unlearning.methods.base import AccessError, NotDefined, Problem
 from unlearning.models import FAMILIES
 from unlearning.models.base import Classifier
+from unlearning.scenarios import Scenarios
 from unlearning.training import Diverged
 
 FOLDER = Path(methods.__file__).parent
@@ -228,7 +229,7 @@ def cells():
     return [
         {"dataset": dataset, "arch": arch, "scenario": scenario}
         for dataset, arch, scenario in itertools.product(
-            catalogue(ROOT / "configs" / "datasets.csv"), FAMILIES, SCENARIOS
+            catalogue(ROOT / "configs" / "datasets.csv"), FAMILIES, Scenarios.model_fields
         )
     ]
 

@@ -69,3 +69,51 @@ def test_ducks_outputs_are_nearer_to_the_oracles_than_the_originals_are(runs):
         mean(runs, name, "class_removal", "js_forget") for name in ("duck", "original")
     )
     assert duck < original / 2
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def studies(request):
+    folder = RUNS[request.param].parent
+    if not (folder / "studies.csv").exists() and request.param == "made here":
+        pytest.skip("results/mini holds no studies: `snakemake understanding` makes them")
+    names = ("studies", "shortcut", "features", "attributions")
+    return {name: pd.read_csv(folder / f"{name}.csv") for name in names}
+
+
+def test_ducks_unlearning_removes_a_shortcut_that_fine_tuning_keeps(studies):
+    found = studies["shortcut"].set_index(["method", "measure"])["value"]
+    assert found["original", "strength"] > 0.8 and abs(found["oracle", "strength"]) < 0.1
+    assert found["duck", "strength"] < 0.2 and found["fine_tuning", "strength"] > 0.5
+    mass = {name: found[name, "attribution_mass"] for name in ("original", "duck", "oracle")}
+    assert mass["original"] > 5 * found["original", "patch_area"]
+    assert max(mass["duck"], mass["oracle"]) < mass["original"] / 2
+
+
+def test_duck_forgets_most_classes_at_once_and_fine_tuning_does_not(studies):
+    found = studies["studies"]
+    many = found[(found["study"] == "multiple_classes") & (found["classes_removed"] == 8)]
+    aus = many.groupby("method")["aus"].mean()
+    assert aus["duck"] > aus["oracle"] - 0.05 and aus["fine_tuning"] < aus["duck"] - 0.1
+
+
+def test_forgotten_images_go_where_ducks_centroids_are(studies):
+    features = studies["features"]
+    found = features[
+        features["measure"].isin(["reached", "margin"]) & (features["part"] == "forget")
+    ]
+    means = found.groupby(["model", "layer", "measure"])["value"].mean()
+    assert means["duck", "embedding", "reached"] > 0.7
+    assert means["duck", "embedding", "margin"] < means["original", "embedding", "margin"] / 2
+
+
+def test_the_loss_needs_its_retain_part(studies):
+    found = studies["studies"]
+    aus = found[found["study"] == "ablation"].groupby("method")["aus"].mean()
+    assert aus["no_retain_loss"] < aus["duck"] - 0.05
+
+
+def test_ducks_attributions_are_nearer_to_the_oracles_than_the_originals_are(studies):
+    mean = studies["attributions"].groupby(["output", "pair"])["correlation"].mean()
+    assert len(studies["attributions"]["image"]) >= 50
+    for output in ("true", "assigned"):
+        assert mean[output, "duck~oracle"] > mean[output, "original~oracle"]

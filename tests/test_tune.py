@@ -19,7 +19,7 @@ from adopt_tuning import MARK, winners, with_winners
 
 TRACES = sorted((ROOT / "paper/reference/tuning").glob("*.csv"))
 PROFILES = {"mini": "fashion_mnist_mini", "fashion": "fashion_mnist"}
-NOT_SEARCHED = {"original", "oracle", "original_erm", "duck_released"}
+NOT_SEARCHED = {"original", "oracle", "original_erm", "duck_released", "duck_ablated"}
 SEARCHED = [m for m in hyperparameters.known_methods(METHOD_FILES) if m not in NOT_SEARCHED]
 
 

@@ -15,10 +15,11 @@ from unlearning.metrics.aus import SCENARIOS
 from unlearning.models import ERM, FAMILIES
 from unlearning.entry import stage_modules
 from unlearning.provenance import code_hash, script_hash
+from unlearning.scenarios import Scenarios
 from unlearning.stages.gather import FINDINGS
 
 METHOD_FILES = "configs/methods"
-KINDS = (*SCENARIOS, "shortcut_removal")
+KINDS = tuple(Scenarios.model_fields)
 # Each figure and the CSV file that it is drawn from.
 RESULT_FIGURES = {
     "aus_vs_time": "runs",

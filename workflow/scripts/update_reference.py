@@ -28,9 +28,10 @@ STUDY_FIGURES = (
     *("shortcut", "multiple_classes", "ablation", "architectures"),
 )
 STUDIES = (
-    *("studies.csv", "config.json", *(f"{name}.csv" for name in FINDINGS)),
+    *("studies.csv", "config.json"),
+    *(f"{name}.csv" for name in FINDINGS if name != "attribution_maps"),  # a row a pixel
     *(f"tables/{name}.md" for name in STUDY_TABLES),
-    *(f"figures/{name}.{form}" for name in STUDY_FIGURES for form in ("png", "csv")),
+    *(f"figures/{name}.png" for name in STUDY_FIGURES),
 )
 RESULTS = (
     *("runs.csv", "roc.csv", "ensembles.csv", "config.json"),
@@ -64,8 +65,8 @@ def files(folder: Path, kind: str) -> list[Path]:
     if not (folder / marker).exists():
         return []
     found = [file for pattern in patterns for file in folder.glob(pattern)]
-    of_studies = {folder / name for name in STUDIES} - {folder / "config.json"}
-    return [file for file in found if kind == "studies" or file not in of_studies]
+    of_studies = {Path(name).stem for name in STUDIES} - {"config"}
+    return [file for file in found if kind == "studies" or file.stem not in of_studies]
 
 
 def effects(runs: pd.DataFrame, baseline: str = "duck") -> str:

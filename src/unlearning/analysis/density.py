@@ -14,28 +14,12 @@ from statistics import fmean
 
 import numpy as np
 
+from unlearning.analysis.geometry import principal_components
+
 EDGE = 1e-9
 """Relative slack at the radius: a point that defines it is inside, whatever its last bits."""
 FLAT = 1e-12
 """A radius below this share of the coordinates is the rounding error of one repeated point."""
-
-
-def principal_components(features: np.ndarray, components: int) -> np.ndarray:
-    """Scores of a PCA fitted on these features, float64 [N, min(components, D, N - 1)].
-
-    features: [N, D], N >= 2. Centred, not scaled, by a full singular value decomposition on one
-    thread: the same features give the same scores, whatever number of cores there is. Raises
-    ValueError for N < 2 or components < 1.
-    """
-    count, width = features.shape
-    if count < 2 or components < 1:
-        raise ValueError(f"PCA needs 2 rows and 1 component, got {count} and {components}")
-    from sklearn.decomposition import PCA  # its import costs about a second
-    from threadpoolctl import threadpool_limits
-
-    fitted = PCA(min(components, width, count - 1), svd_solver="full")
-    with threadpool_limits(1):  # the last bits depend on the number of threads
-        return fitted.fit_transform(features.astype(np.float64))
 
 
 def log_ball_volume(dimensions: int, log_radius: float) -> float:

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from unlearning.analysis.density import principal_components
-
 MAPPED_DIMENSIONS = 50
 """What t-SNE is given of the embeddings (van der Maaten and Hinton 2008 reduce to 30)."""
 
@@ -114,6 +112,24 @@ def aligned(embeddings: np.ndarray, target: np.ndarray, on: np.ndarray) -> np.nd
     x, shift = x - x[on].mean(0), y[on].mean(0)
     turn, fitted = orthogonal_procrustes(x[on], y[on] - shift)
     return fitted / np.square(x[on]).sum() * x @ turn + shift
+
+
+def principal_components(features: np.ndarray, components: int) -> np.ndarray:
+    """Scores of a PCA fitted on these features, float64 [N, min(components, D, N - 1)].
+
+    features: [N, D], N >= 2. Centred, not scaled, by a full singular value decomposition on one
+    thread: the same features give the same scores, whatever number of cores there is. Raises
+    ValueError for N < 2 or components < 1.
+    """
+    count, width = features.shape
+    if count < 2 or components < 1:
+        raise ValueError(f"PCA needs 2 rows and 1 component, got {count} and {components}")
+    from sklearn.decomposition import PCA  # its import costs about a second
+    from threadpoolctl import threadpool_limits
+
+    fitted = PCA(min(components, width, count - 1), svd_solver="full")
+    with threadpool_limits(1):  # the last bits depend on the number of threads
+        return fitted.fit_transform(features.astype(np.float64))
 
 
 def joint_map(
