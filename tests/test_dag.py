@@ -36,11 +36,8 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def edited(finished):
     """The finished workspace, its sources put back after the test."""
-    kept = {part: finished.contents(part) for part in ("src", "configs", "figures")}
-    yield finished
-    for part, files in kept.items():
-        for name, content in files.items():
-            (finished.root / part / name).write_bytes(content)
+    with finished.restored() as space:
+        yield space
 
 
 def rows(space):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +62,15 @@ class Workspace:
         table = text.split("Job stats:")[1].split("\n\n")[0] if "Job stats:" in text else ""
         counts = {name: int(n) for name, n in re.findall(r"^(\w+)\s+(\d+)$", table, re.M)}
         return {name: n for name, n in counts.items() if name not in ("total", "all", *targets)}
+
+    @contextlib.contextmanager
+    def restored(self) -> Iterator[Workspace]:
+        """Put sources, configs and figures back after the block, whatever was edited in it."""
+        kept = {part: self.contents(part) for part in ("src", "configs", "figures")}
+        yield self
+        for part, files in kept.items():
+            for name, content in files.items():
+                (self.root / part / name).write_bytes(content)
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text that must be there."""
