@@ -19,7 +19,7 @@ help:
 reproduce: $(READY)
 	$(SNAKEMAKE) --quiet host reason
 	@cat results/mini/tables/class_removal.md results/mini/tables/homogeneous_removal.md
-	@echo "Tables: results/mini/tables   Figures: results/mini/figures   All cells: results/mini/runs.csv"
+	@echo "All in one page: results/mini/report.html   Paper: results/mini/paper.pdf   Audit: results/mini/audit.html"
 
 test: $(READY)
 	python -m pytest --numprocesses auto --dist loadfile
@@ -36,7 +36,7 @@ format: $(READY)
 	ruff format
 	snakefmt Snakefile workflow/rules
 
-# make reference   takes results/mini into paper/reference/mini and the README's table from it
+# make reference   takes results/mini into paper/reference/mini, with its tables and figures
 reference: $(READY)
 	python workflow/scripts/update_reference.py mini
 

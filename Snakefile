@@ -2,13 +2,14 @@
 # src/unlearning (run by `python -m unlearning VERB`), the rules in workflow/rules.
 #   snakemake --cores 2                                      the embedded default
 #   snakemake --cores 2 --configfile configs/fashion.yaml    another run; -n: only plan it
+#   snakemake --cores 2 --config runs=paper/reference/fashion  a finished run, drawn again
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 if "experiments" not in config:  # none was given: a config never merges with another
 
-    configfile: "configs/mini.yaml"
+    configfile: f"{config['runs']}/config.json" if "runs" in config else "configs/mini.yaml"
 
 
 include: "workflow/rules/common.smk"
@@ -25,11 +26,10 @@ onstart:
 
 
 rule all:
-    """Everything: runs.csv, tables and figures, and what the studies found."""
+    """Everything: runs.csv, tables and figures, the studies, audit, paper and report."""
     default_target: True
     input:
-        results("runs.csv"),
-        TABLES + FIGURES + UNDERSTANDING,
+        FOUND + DOCUMENTED + AUDIT + WRITTEN,
 
 
 rule data:
@@ -50,10 +50,10 @@ rule models:
 rule tables:
     """The tables as CSV, Markdown, LaTeX and HTML."""
     input:
-        TABLES,
+        TABLES + (STUDY_PAGES if STUDY_CELLS else []),
 
 
 rule figures:
     """The figures as SVG, PDF and PNG, each with its numbers as CSV."""
     input:
-        FIGURES,
+        FIGURES + (DRAWN if STUDY_CELLS else []),

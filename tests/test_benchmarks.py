@@ -301,10 +301,10 @@ def test_the_accounts_of_a_run(tmp_path):
     assert nothing[1:] == ["work of 0 of 1 jobs: 0.0 s, 0.0 s of CPU", "unmeasured: collect.log"]
 
 
-def test_the_readme_says_what_the_committed_results_say():
+def test_the_guide_says_what_the_committed_results_say():
     text = (PROJECT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
     parts = dict(block.split("\n", 1) for block in text.split("\n## ")[1:])
-    readme = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
+    guide = " ".join((PROJECT / "docs/guide.md").read_text(encoding="utf-8").split())
 
     def ratios(part, arch):
         """The ratios of our alternatives in the tables on `arch`, smallest and largest."""
@@ -313,10 +313,10 @@ def test_the_readme_says_what_the_committed_results_say():
         found = [float(row[5]) for row in rows]
         return f"{min(found):.1f} to {max(found):.1f}"
 
-    assert f"trains {ratios('training', 'small_cnn')} times as fast as the ordinary" in readme
-    assert f"a DUCK run on it is {ratios('duck', 'small_cnn')} times as fast" in readme
+    assert f"trains {ratios('training', 'small_cnn')} times as fast as the ordinary" in guide
+    assert f"a DUCK run on it is {ratios('duck', 'small_cnn')} times as fast" in guide
     resnet = [ratios(part, "resnet18").split(" to ") for part in ("training", "duck")]
     span = f"{min(low for low, _ in resnet)} to {max(high for _, high in resnet)}"
-    assert f"hardly faster than the ordinary loop there ({span} times)" in readme
+    assert f"hardly faster than the ordinary loop there ({span} times)" in guide
     idle = int(re.search(r"scheduling, start-up and idle: (\d+)%", parts["dag"])[1])
-    assert f"{100 - idle} % of an embedded run is work" in readme
+    assert f"{100 - idle} % of an embedded run is work" in guide

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import shlex
@@ -14,12 +15,14 @@ from workspace import PROJECT, Workspace
 from unlearning import hyperparameters
 from unlearning.evaluation import LAYOUTS
 from unlearning.files import load_arrays
+from unlearning.manifest import COLUMNS, IDENTITY
 
 METHODS = ["fine_tuning", "negative_gradient", "random_labels", "duck", "duck_one_step"]
 CLASS_REMOVAL_ALONE = ["original_erm", "erm_ktp"]
 SPLITS, FIGURES = 2, 4
 MEASURED = {"score": SPLITS, "attack": SPLITS, "probe": SPLITS}
-REPORT = {"collect": 1, "tabulate": 1, "plot": FIGURES}
+SHOWN = {"audit": 1, "paper": 1, "report": 1}
+REPORT = {"collect": 1, "tabulate": 1, "plot": FIGURES} | SHOWN
 TINY = "configs/tiny.yaml"
 EXPERIMENT = "results/tiny/fashion_mnist_mini-small_cnn"
 
@@ -52,6 +55,7 @@ def record(space, folder):
 def test_each_job_says_last_how_long_it_worked(finished):
     folder = finished.root / "results/tiny/logs"
     logs = [*folder.rglob("*.log"), *(finished.root / "data/logs").iterdir()]
+    logs.remove(folder / "rulegraph.log")  # Snakemake's own
     stages = {log.relative_to(folder).parts[0].split(".")[0] for log in logs[:-1]}
     assert stages >= {"split", "oracle", "shadow", "unlearn", "score", "attack", "probe", "figures"}
     for log in logs:
@@ -106,6 +110,27 @@ def test_tables_and_figures_are_there_and_not_empty(finished):
     # One training seed makes no ensemble, one cell no ranks.
     empty = {"tables/ensembles.md", "tables/ensembles.tex", "figures/ranks.csv"}
     assert {name for name, size in sizes.items() if size < 200} == empty, sizes
+
+
+def test_the_manifest_says_what_made_every_cell(finished):
+    with open(finished.root / "results/tiny/manifest.csv", newline="") as handle:
+        made = list(csv.DictReader(handle))
+    assert list(made[0]) == COLUMNS
+    for row, cell in zip(made, rows(finished), strict=True):
+        assert {key: row[key] for key in IDENTITY} == {key: cell[key] for key in IDENTITY}
+        assert bool(row["record"]) == (row["status"] in ("ok", "diverged"))
+        if row["record"]:
+            file = finished.root / "results/tiny" / row["record"]
+            found = json.loads(file.read_text())
+            assert row["record_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+            assert row["command"] == found["command"] and row["settings_sha256"] == sha(found)
+            assert row["data_sha256"] == found["inputs"]["data"]
+
+
+def sha(record):
+    """The hash of a record's settings, from the settings themselves."""
+    text = json.dumps(record["settings"], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_the_oracle_was_trained_without_the_forgotten_images(finished):
@@ -215,7 +240,7 @@ def test_a_config_without_attacks_shows_none_even_beside_old_ones(edited):
 def test_editing_a_figure_draws_it_again_and_nothing_else(edited):
     path = edited.root / "figures/accuracies.py"
     path.write_text(path.read_text() + "\nUNUSED = 1\n")
-    assert edited.planned() == {"plot": 1}
+    assert edited.planned() == {"plot": 1, "paper": 1, "report": 1}
 
 
 def test_a_comment_a_docstring_or_a_touch_reruns_nothing(edited):
@@ -342,7 +367,7 @@ def test_a_data_set_with_another_checksum_is_refused_and_loses_nothing(edited):
 
 def test_the_paper_grid_has_the_jobs_that_the_paper_has(tmp_path):
     space = Workspace.create(tmp_path)
-    plan = space.planned("tables", config="configs/paper.yaml")
+    plan = space.planned("results/paper/runs.csv", config="configs/paper.yaml")
     splits = 3 * (10 + 10)
     assert (plan["fetch_dataset"], plan["make_split"]) == (3, splits)
     assert (plan["train_original"], plan["train_oracle"]) == (2 * 3, splits)

@@ -12,7 +12,8 @@ import pytest
 from scipy import stats as scipy_stats
 from test_tables import FORMATS, lose, parse, synthetic_runs
 
-from unlearning.stages.tabulate_studies import IDENTITIES, NAMES, VALUES, main, read_tidy
+from unlearning.stages.tabulate_studies import NAMES, main
+from unlearning.study_files import IDENTITIES, VALUES, read_tidy
 from unlearning.study_layouts import LAYOUTS
 
 SYSTEM = {"experiment": "inside", "dataset": "mini", "arch": "small_cnn"}

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
-PARTS = ("Snakefile", "workflow", "src", "configs", "figures", "environment.yml", "pyproject.toml")
+PARTS = (
+    *("Snakefile", "workflow", "src", "configs", "figures", "paper"),
+    *("environment.yml", "pyproject.toml"),
+)
+EDITED = ("src", "configs", "figures", "paper")
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Workspace:
 
     @classmethod
     def create(cls, root: Path) -> Workspace:
-        skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        skip = shutil.ignore_patterns("__pycache__", "*.egg-info", "reference")
         for part in PARTS:
             source = PROJECT / part
             copy = shutil.copytree if source.is_dir() else shutil.copy
@@ -66,7 +70,7 @@ class Workspace:
     @contextlib.contextmanager
     def restored(self) -> Iterator[Workspace]:
         """Put sources, configs and figures back after the block, whatever was edited in it."""
-        kept = {part: self.contents(part) for part in ("src", "configs", "figures")}
+        kept = {part: self.contents(part) for part in EDITED}
         yield self
         for part, files in kept.items():
             for name, content in files.items():

@@ -1,5 +1,6 @@
 # The checked config and what the rules ask of it: paths, settings and code hashes of a job.
 import functools
+import glob
 import json
 import shlex
 
@@ -40,7 +41,7 @@ STUDY_FIGURES = {
 }
 
 
-def checked_config():
+def checked_config(config):
     """The typed config; a problem ends Snakemake with its message and touches nothing."""
     file = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
     try:
@@ -112,7 +113,12 @@ def figure_code(figure):
 
 def results(path):
     """A path below the run's folder; may hold wildcards."""
-    return f"results/{CONFIG.run}/{path}"
+    return f"results/{'redrawn/' if FINISHED else ''}{CONFIG.run}/{path}"
+
+
+def measured(file):
+    """A file with what a run measured: its own, or of the finished run that is drawn again."""
+    return f"{FINISHED}/{file}" if FINISHED else results(file)
 
 
 def original(file):
@@ -287,7 +293,7 @@ def finished(cells):
     return records + sorted({results(c.measured("scores")) for c in runnable})
 
 
-def measured():
+def beyond_scores():
     """What else is measured of the run's cells: attacks, probes and ensembles."""
     runnable = [c for c in CELLS if runs_here(c)]
     found = {c.measured("attacks") for c in runnable if experiment_of(c).attacks}
@@ -392,7 +398,9 @@ def resource_of(name):
 
 
 DATASETS = catalogue()
-CONFIG = checked_config()
+# The folder of a finished run, to draw and tabulate it again without training anything.
+FINISHED = config.get("runs", "").rstrip("/")
+CONFIG = checked_config({key: config[key] for key in config if key != "runs"})
 # In the environment, not in a rule: where files come from never changes what they hold.
 os.environ.update(UNLEARNING_SOURCES=canonical_json(CONFIG.sources))
 # glibc gives freed tensors back to the system and fetches them again at every step; kept,
@@ -436,6 +444,9 @@ FIGURES = expand(
     figure=RESULT_FIGURES,
     form=["svg", "pdf", "png", "csv"],
 )
+# What audit, paper and page are made from, beside the files of the run.
+AUDITED = ["paper/reported.csv", "paper/claims.yaml", "configs/paper.yaml"]
+TYPESET = ["paper/paper.typ", "paper/references.bib", "paper/deviations.csv"]
 
 
 wildcard_constraints:
@@ -452,3 +463,13 @@ wildcard_constraints:
 
 
 include: "studies.smk"
+
+
+FOUND = expand(measured("{name}.csv"), name=["runs", "manifest", "ensembles"])
+FOUND += STUDY_FOUND if STUDY_CELLS else []
+DOCUMENTED = TABLES + FIGURES + (STUDY_PAGES + DRAWN if STUDY_CELLS else [])
+AUDIT = [results(f"audit.{form}") for form in ("csv", "md", "tex", "html")]
+AUDIT += [results("claims.csv")]
+# The paper is about DUCK on a whole grid: another run has it only when it is asked for.
+ABOUT_DUCK = not CONFIG.partial and "duck" in {c.method for c in CELLS}
+WRITTEN = [results("report.html"), *([results("paper.pdf")] if ABOUT_DUCK else [])]

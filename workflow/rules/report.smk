@@ -1,9 +1,10 @@
-# Report: runs.csv from the records, tables and figures from runs.csv alone.
+# Report: runs.csv from the records; tables, figures, audit, paper and page from the CSV files alone.
 
 
 localrules:
     resolve_config,
     collect,
+    rulegraph,
     tune,
 
 
@@ -25,12 +26,13 @@ rule resolve_config:
 
 
 rule collect:
-    """One row a cell: pure concatenation of records and metrics."""
+    """One row a cell: pure concatenation of records and metrics, and the manifest of records."""
     input:
-        lambda w: finished(CELLS) + measured(),
+        lambda w: finished(CELLS) + beyond_scores(),
         config=results("config.json"),
     output:
         runs=results("runs.csv"),
+        manifest=results("manifest.csv"),
         roc=results("roc.csv"),
         ensembles=results("ensembles.csv"),
     log:
@@ -50,8 +52,8 @@ rule collect:
 rule tabulate:
     """The tables, from runs.csv and ensembles.csv."""
     input:
-        runs=results("runs.csv"),
-        ensembles=results("ensembles.csv"),
+        runs=measured("runs.csv"),
+        ensembles=measured("ensembles.csv"),
     output:
         TABLES,
     log:
@@ -71,7 +73,7 @@ rule tabulate:
 rule plot:
     """One figure, from its CSV file alone."""
     input:
-        lambda w: results(f"{(RESULT_FIGURES | STUDY_FIGURES)[w.figure]}.csv"),
+        lambda w: measured(f"{(RESULT_FIGURES | STUDY_FIGURES)[w.figure]}.csv"),
     output:
         multiext(results("figures/{figure}"), ".svg", ".pdf", ".png", ".csv"),
     log:
@@ -106,4 +108,94 @@ rule tune:
         "rank the candidates of every method"
     shell:
         "python -m unlearning tune --config {params.config:q} --root {params.root}"
+        " --out {output} > {log} 2>&1"
+
+
+rule audit:
+    """Every reported number and every claim of the paper beside this run, with a verdict."""
+    input:
+        FOUND,
+        config=measured("config.json"),
+    output:
+        AUDIT,
+    log:
+        results("logs/audit.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        source=lambda w, input: os.path.dirname(input.config),
+        out=lambda w, output: os.path.dirname(output[0]),
+        documents=script_hash(*AUDITED),
+        code=code("audit"),
+    message:
+        "audit {params.source}"
+    shell:
+        "python -m unlearning audit --source {params.source} --reported paper/reported.csv"
+        " --claims paper/claims.yaml --paper-grid configs/paper.yaml"
+        " --out {params.out} > {log} 2>&1"
+
+
+rule paper:
+    """The document as PDF; a number that its text asks for and the run lacks is an error."""
+    input:
+        FOUND + DOCUMENTED + AUDIT,
+        config=measured("config.json"),
+    output:
+        results("paper.pdf"),
+    log:
+        results("logs/paper.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        source=lambda w, input: os.path.dirname(input.config),
+        made=lambda w, output: os.path.dirname(output[0]),
+        documents=script_hash(*TYPESET),
+        code=code("typeset"),
+    message:
+        "typeset {output}"
+    shell:
+        "python -m unlearning typeset --document paper/paper.typ --source {params.source}"
+        " --made {params.made} --out {output} > {log} 2>&1"
+
+
+rule rulegraph:
+    """Which rule needs which, of the run that made the numbers."""
+    input:
+        config=measured("config.json"),
+    output:
+        results("rulegraph.dot"),
+    log:
+        results("logs/rulegraph.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        rules=script_hash("Snakefile", *sorted(glob.glob("workflow/rules/*.smk"))),
+    message:
+        "draw the graph of the rules"
+    shell:
+        "snakemake --rulegraph --nolock --configfile {input.config} > {output} 2> {log}"
+
+
+rule report:
+    """One HTML page that needs nothing but itself: audit, tables, figures, DAG, provenance."""
+    input:
+        FOUND + DOCUMENTED + AUDIT,
+        config=measured("config.json"),
+        rulegraph=results("rulegraph.dot"),
+    output:
+        results("report.html"),
+    log:
+        results("logs/report.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        source=lambda w, input: os.path.dirname(input.config),
+        made=lambda w, output: os.path.dirname(output[0]),
+        template=script_hash(*sorted(glob.glob("workflow/report/*"))),
+        code=code("report"),
+    message:
+        "write {output}"
+    shell:
+        "python -m unlearning report --template workflow/report/report.html"
+        " --source {params.source} --made {params.made} --rulegraph {input.rulegraph}"
         " --out {output} > {log} 2>&1"

@@ -55,7 +55,9 @@ def found_in_studies():
     return [*records, *finished(scored), *(results(file) for file in sorted(groups))]
 
 
-STUDY_FILES = expand(results("{name}.csv"), name=["studies", *FINDINGS])
+STUDY_FILES = expand(
+    results("{name}.csv"), name=["studies", "study_manifest", *FINDINGS]
+)
 STUDY_PAGES = expand(
     results("tables/{table}.{form}"),
     table=STUDY_TABLES,
@@ -66,7 +68,8 @@ DRAWN = expand(
     figure=STUDY_FIGURES,
     form=["svg", "pdf", "png", "csv"],
 )
-UNDERSTANDING = [*STUDY_FILES, *STUDY_PAGES, *DRAWN] if STUDY_CELLS else []
+STUDY_FOUND = expand(measured("{name}.csv"), name=["studies", *FINDINGS])
+UNDERSTANDING = STUDY_FOUND + STUDY_PAGES + DRAWN if STUDY_CELLS else []
 
 
 def asked_studies(_):

@@ -140,7 +140,7 @@ rule tabulate_studies:
     """The studies' tables, from their CSV files."""
     input:
         **{
-            name: results(f"{name}.csv")
+            name: measured(f"{name}.csv")
             for name in ("studies", "features", "attributions", "shortcut")
         },
     output:

@@ -1,7 +1,8 @@
 """collect: the records and metrics of every cell of a run, one row each, in runs.csv.
 
-Beside it roc.csv with LiRA's ROC curves, a row a point, and ensembles.csv with what takes the
-models of several training seeds, a row a method and forget set.
+Beside it manifest.csv with what made each cell, roc.csv with LiRA's ROC curves, a row a point,
+and ensembles.csv with what takes the models of several training seeds, a row a method and forget
+set.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 from unlearning import grid, hyperparameters
 from unlearning.config import Experiment, RunConfig, parse
 from unlearning.files import read_json, write_text
+from unlearning.manifest import COLUMNS as MANIFEST
+from unlearning.manifest import manifest
 from unlearning.metrics import names
 
 COLUMNS = [
@@ -47,6 +50,8 @@ def main(argv: list[str]) -> None:
     if not config.mixed_code:
         refuse_mixed_code(rows)
     write_text(out / "runs.csv", as_csv(rows))
+    made = manifest(grid.cells(config), rows, root)
+    write_text(out / "manifest.csv", as_csv(made, MANIFEST))
     write_text(out / "roc.csv", as_csv(roc_points(config, root, rows), ROC_COLUMNS))
     write_text(out / "ensembles.csv", as_csv(ensembles(config, root, rows), ENSEMBLE_COLUMNS))
 

@@ -1,19 +1,22 @@
 """gather: what the studies of a run found, as tidy CSV files, one for each kind of finding.
 
-studies.csv has the columns of runs.csv, a row a cell of a study; each other file a row a
-finding, with the experiment, forget set and training seed that it is of.
+studies.csv has the columns of runs.csv, a row a cell of a study, and study_manifest.csv those of
+manifest.csv; each other file has a row a finding, with the experiment, forget set and training seed
+that it is of.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from unlearning import grid, hyperparameters
 from unlearning.config import RunConfig, parse
 from unlearning.files import read_json, write_text
+from unlearning.manifest import COLUMNS as MANIFEST
+from unlearning.manifest import manifest
 from unlearning.stages.collect import COLUMNS, as_csv, collect, refuse_mixed_code
 
 STUDY_COLUMNS = ["study", "classes_removed", *COLUMNS]
@@ -44,9 +47,13 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     config = parse(read_json(options.config), options.config)
     root, out = Path(options.root), Path(options.out)
-    rows = studies(config, root, options.methods)
+    cells = grid.study_cells(config)
+    rows = collect(config, root, options.methods, cells)
+    made = manifest(cells, rows, root)
+    rows = studies(config, zip(cells, rows, strict=True))
     if not config.mixed_code:
         refuse_mixed_code(rows)
+    write_text(out / "study_manifest.csv", as_csv(made, MANIFEST))
     write_text(out / "studies.csv", as_csv(rows, STUDY_COLUMNS))
     for name, (stage, columns) in FINDINGS.items():
         found = findings(config, root, name, stage)
@@ -55,16 +62,22 @@ def main(argv: list[str]) -> None:
         write_text(out / f"{name}.csv", as_csv(found, [*IDENTITY, *columns]))
 
 
-def studies(config: RunConfig, root: Path, methods: str) -> list[dict[str, Any]]:
-    """The rows of studies.csv. The shortcut's cells have no AUS: they are in shortcut.csv."""
+def studies(
+    config: RunConfig, rows: Iterable[tuple[grid.Cell, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The rows of studies.csv, from the cells and their rows as `collect` gives them.
+
+    Those of the shortcut are left out: they have no AUS, what was measured is in shortcut.csv.
+    """
     experiments = {e.label: e for e in config.experiments}
-    cells = [c for c in grid.study_cells(config) if experiments[c.experiment].study != "shortcut"]
-    rows = collect(config, root, methods, cells)
-    for cell, row in zip(cells, rows, strict=True):
+    found = []
+    for cell, row in rows:
         experiment = experiments[cell.experiment]
-        removed = grid.split_of(experiment, cell).settings.get("classes")
-        row |= {"study": experiment.study, "classes_removed": len(removed) if removed else None}
-    return rows
+        if experiment.study != "shortcut":
+            removed = grid.split_of(experiment, cell).settings.get("classes")
+            count = len(removed) if removed else None
+            found.append(row | {"study": experiment.study, "classes_removed": count})
+    return found
 
 
 def findings(config: RunConfig, root: Path, name: str, stage: str) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,447 @@
+"""The audit: every reported number beside this run's, with a verdict and its reason.
+
+Ours is the mean over the `ok` cells of the one experiment whose data set, model and recipe are
+those of the paper's grid. With d = ours - reported, in the reported unit, the verdict is
+
+    reproduced       |d| <= h, and h <= 3 points of accuracy or 0.03 of a score
+    differs          |d| > h
+    not comparable   |d| <= h with a larger h, or there is nothing to compare
+    ours not run     no cell of this run has the number
+
+    h   = t_{0.975, nu} SE + e
+    SE² = s_r²/10 + s_b²/B + s_t² (1 + 1/S)
+
+e is the reading error of the reported number, or half a unit of its last digit; s_r its spread
+over the release's ten runs (classes or forget sets of one original); s_b our standard deviation
+over B forget sets, training seeds averaged; s_t that over the S training seeds that have every
+forget set, forget sets averaged. The reported mean rests on one original, hence 1 + 1/S: with
+the first two terms alone two originals of different seeds would differ by their seeds, however
+many forget sets there are. With S < 2 that term is unknown and left out (`one_original`). nu is
+Welch and Satterthwaite's. An unknown s_r is taken to be s_b; both terms are then one estimate,
+s_b² (1/10 + 1/B), with B - 1 degrees of freedom. paper/AUDIT.md has the same for readers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from unlearning import reported as names
+from unlearning.comparisons import rounding
+from unlearning.config import Experiment, RunConfig, Variant
+from unlearning.metrics.names import COSTS
+from unlearning.render import Section, latex, markdown, page, plus_minus, seconds
+from unlearning.report import trace_id
+from unlearning.reported import Metric, Reported
+from unlearning.seeds import seed_for
+from unlearning.stats import interval
+from unlearning.tables import status_note
+
+COLUMNS = [
+    *("row", "source", "version", "table_or_figure", "dataset", "scenario", "method", "metric"),
+    *("exactness", "reported", "spread", "spread_over", "ours", "difference", "low", "high", "n"),
+    *("verdict", "reason", "command", "trace"),
+]
+"""The columns of audit.csv."""
+REPORTED_RUNS = 10
+"""Runs behind a reported mean and its spread: the release's ten classes or ten forget sets."""
+LIMIT = 0.03
+"""The largest h, as a fraction, with which a number can be reproduced."""
+RECIPE = ("pretrained", "head_dropout", "precision", "training", "evaluation")
+VERDICTS = {
+    "reproduced": "Ours is within h of the reported number, and h is at most 3 points (0.03).",
+    "differs": "Ours is farther from the reported number than h.",
+    "ours not run": "No cell of this run has the number; the command would make it, where a "
+    "config has the data set.",
+    "not comparable": "There is nothing to compare with, or the comparison would say nothing.",
+}
+REASONS = {
+    "no_counterpart": "This project has no such data set, scenario, method or metric, or the "
+    "source does not say for certain which it is.",
+    "no_paper_recipe": "The paper's grid has no experiment on this data set, so that it is not "
+    "written down how the reported models were trained.",
+    "no_config": "Neither this run nor the paper's grid has an experiment on this data set.",
+    "not_in_run": "This run has no finished cell of this data set, scenario and method.",
+    "not_measured": "The cells are there, but not this metric of them.",
+    "other_architecture": "This run has the data set with another architecture alone.",
+    "other_recipe": "This run has the data set with other settings than the paper's grid alone: "
+    "those named.",
+    "none_ok": "No cell came to an end that could be averaged.",
+    "some_not_ok": "Some cells are not ok and not in the mean.",
+    "other_hardware": "Seconds and memory depend on the machine, which the paper does not name.",
+    "one_forget_set": "Ours rests on one forget set, the reported mean on ten: the spread between "
+    "forget sets is unknown.",
+    "too_uncertain": "Ours is within h, but h is more than 3 points (0.03).",
+    "one_original": "Ours has fewer than two training seeds with every forget set. The interval "
+    "is Student's over forget sets, and h leaves out what another training seed changes: a small "
+    "difference may be that alone.",
+    "spread_unknown": "No spread is reported; it is taken to be ours.",
+}
+"""What the code words in the column `reason` mean."""
+ROWS = 40
+"""The most rows of one table in LaTeX, which breaks no table over pages."""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our number: mean over n cells with its 95 % interval, and the spreads that decide.
+
+    sets_sd, sets: s_b and B; seeds_sd, seeds: s_t (NaN for S < 2) and S.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    sets_sd: float
+    sets: int
+    seeds_sd: float
+    seeds: int
+
+
+def audit(
+    reported: Sequence[Reported],
+    runs: pd.DataFrame,
+    ours: RunConfig,
+    paper: RunConfig,
+    command: str,
+) -> pd.DataFrame:
+    """A row (COLUMNS) for each reported number, in its own unit and in the order given.
+
+    runs: `tables.read_runs` of the run that `ours` describes. paper: the paper's grid. command:
+    what would run that. reason: code words of REASONS, with `; ` between them; some name details.
+    """
+    rows = [_row(number) | _judged(number, runs, ours, paper, command) for number in reported]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64"})
+
+
+def _row(number: Reported) -> dict:
+    kept = {name: getattr(number, name) for name in COLUMNS if hasattr(number, name)}
+    return kept | {"reported": number.printed}
+
+
+def _judged(
+    number: Reported, runs: pd.DataFrame, ours: RunConfig, paper: RunConfig, command: str
+) -> dict:
+    datasets = {one.dataset for one in (*ours.experiments, *paper.experiments)}
+    identity = {
+        "data set": names.own_dataset(number.dataset, datasets),
+        "scenario": names.own_scenario(number.scenario),
+        "method": names.own_method(number.method),
+        "metric": names.METRICS.get(number.metric),
+    }
+    absent = [what for what, name in identity.items() if name is None]
+    if absent:
+        return _without("not comparable", f"no_counterpart: {', '.join(absent)}")
+    dataset, scenario, method, metric = identity.values()
+    there, wanted = _experiments(ours, dataset), _experiments(paper, dataset)
+    if not wanted:
+        missing = ("not comparable", "no_paper_recipe") if there else ("ours not run", "no_config")
+        return _without(*missing)
+    if not there:
+        return _without("ours not run", "not_in_run", command)
+    differences = [_differences(one, wanted[0], method) for one in there]
+    if all(differences):
+        return _without("not comparable", differences[0], command)
+    same = [one.label for one, other in zip(there, differences, strict=True) if not other]
+    cells = runs[(runs["scenario"] == scenario) & (runs["method"] == method)]
+    cells = cells[cells["experiment"].isin(same)]
+    cells = cells[cells["experiment"] == next(iter(cells["experiment"]), "")]
+    cells = cells.assign(value=_values(cells, metric))
+    done = cells[(cells["status"] == "ok") & cells["value"].notna()]
+    if done.empty:
+        return _nothing(cells, command)
+    experiment = done["experiment"].iloc[0]
+    found = measure(done, ("audit", experiment, scenario, method, metric.column))
+    verdict, reasons = decide(number, found, metric)
+    trace = f"{experiment}/{scenario}/{method}"
+    return {
+        **{name: getattr(found, name) for name in ("low", "high", "n")},
+        **{"ours": found.mean, "difference": found.mean - number.mean, "verdict": verdict},
+        **{"reason": "; ".join([*reasons, *_left_out(cells)]), "command": "", "trace": trace},
+    }
+
+
+def _without(verdict: str, reason: str, command: str = "") -> dict:
+    numbers = dict.fromkeys(("ours", "difference", "low", "high"), math.nan)
+    return numbers | {"verdict": verdict, "reason": reason, "command": command, "trace": ""}
+
+
+def _experiments(config: RunConfig, dataset: str) -> list[Experiment]:
+    """The experiments on a data set that are in runs.csv."""
+    return [one for one in config.experiments if one.dataset == dataset and one.study is None]
+
+
+def _differences(one: Experiment, wanted: Experiment, method: str) -> str:
+    """Why a method's cells of `one` are not those of the paper's grid; "" if they are."""
+    if one.arch != wanted.arch:
+        return f"other_architecture: {one.arch}"
+    differing = [key for key in RECIPE if getattr(one, key) != getattr(wanted, key)]
+    if _variant(one, method) != _variant(wanted, method):
+        differing.append(f"settings of {method}")
+    return f"other_recipe: {', '.join(differing)}" if differing else ""
+
+
+def _variant(experiment: Experiment, method: str) -> Variant:
+    named = {variant.name: variant for variant in experiment.variants}
+    return named.get(method, Variant(name=method, method=method))
+
+
+def _values(cells: pd.DataFrame, metric: Metric) -> pd.Series:
+    if metric.column == names.GAP:
+        values = (cells["forget_train_accuracy"] - cells["test_accuracy"]).abs()
+    else:
+        values = cells[metric.column]
+    return metric.factor * values
+
+
+def _nothing(cells: pd.DataFrame, command: str) -> dict:
+    """Why no cell has the number."""
+    statuses = set(cells["status"])
+    if "ok" in statuses:
+        return _without("ours not run", "not_measured", command)
+    if statuses <= {"missing"}:
+        note = [f"none_ok: {status_note(cells)}"] if statuses else []
+        return _without("ours not run", "; ".join(["not_in_run", *note]), command)
+    return _without("not comparable", f"none_ok: {status_note(cells)}")
+
+
+def _left_out(cells: pd.DataFrame) -> list[str]:
+    """What is not in the mean."""
+    unknown = int((cells["value"].isna() & (cells["status"] == "ok")).sum())
+    notes = [f"{unknown} of {len(cells)} cells without this metric"] if unknown else []
+    notes = [note for note in (status_note(cells), *notes) if note]
+    return [f"some_not_ok: {'; '.join(notes)}"] if notes else []
+
+
+def measure(cells: pd.DataFrame, identity: Sequence[str]) -> Ours:
+    """Mean, interval and spreads of the column `value` of cells, unlearning seeds averaged first.
+
+    With two training seeds that have every forget set the interval is `stats.interval`, else
+    Student's over forget sets. identity: of the bootstrap's seed.
+    """
+    grid = cells.pivot_table(index="train_seed", columns="split", values="value", sort=False)
+    sets, seeds = grid.mean(axis=0).to_numpy(), grid.dropna().mean(axis=1).to_numpy()
+    if len(seeds) > 1:
+        generator = np.random.default_rng(seed_for(*identity))
+        found = interval(grid.dropna().to_numpy(), generator)
+        low, high = found.low, found.high
+    else:
+        room = _half_width([(_square(sets) / len(sets), len(sets) - 1)])
+        low, high = sets.mean() - room, sets.mean() + room
+    spreads = [math.sqrt(_square(sets)), len(sets), math.sqrt(_square(seeds)), len(seeds)]
+    return Ours(float(cells["value"].mean()), float(low), float(high), len(cells), *spreads)
+
+
+def _square(values: np.ndarray) -> float:
+    """The sample variance; 0 if all values are equal but for rounding, NaN for fewer than two."""
+    if len(values) < 2:
+        return math.nan
+    return 0.0 if np.ptp(values) <= rounding(values) else float(values.var(ddof=1))
+
+
+def _half_width(terms: Sequence[tuple[float, int]]) -> float:
+    """t_{0.975, nu} sqrt(sum of variances), `terms` being variances and degrees of freedom."""
+    total = sum(variance for variance, _ in terms)
+    if not total > 0:
+        return total
+    from scipy.stats import t
+
+    freedom = total**2 / sum(variance**2 / degrees for variance, degrees in terms)
+    return float(t.ppf(0.975, freedom)) * math.sqrt(total)
+
+
+def decide(number: Reported, ours: Ours, metric: Metric) -> tuple[str, list[str]]:
+    """The verdict on a number and its reasons, by the rule at the top of this module."""
+    alone = ["one_original"] if ours.seeds < 2 else []
+    if metric.column in COSTS:
+        return "not comparable", ["other_hardware", *alone]
+    if ours.sets < 2:
+        return "not comparable", ["one_forget_set", *alone]
+    h = margin(number, ours)
+    caveats = [*alone, *(["spread_unknown"] if math.isnan(number.spread) else [])]
+    slack = rounding(np.array([ours.mean, number.mean]))
+    if abs(ours.mean - number.mean) > h + slack:
+        return "differs", caveats
+    if h > LIMIT * metric.factor + slack:
+        return "not comparable", ["too_uncertain", *caveats]
+    return "reproduced", caveats
+
+
+def margin(number: Reported, ours: Ours) -> float:
+    """h, in the reported unit; ours has two forget sets at least."""
+    square, sets = ours.sets_sd**2, ours.sets
+    if math.isnan(number.spread):
+        terms = [(square * (1 / REPORTED_RUNS + 1 / sets), sets - 1)]
+    else:
+        terms = [(number.spread**2 / REPORTED_RUNS, REPORTED_RUNS - 1), (square / sets, sets - 1)]
+    if ours.seeds > 1:
+        terms.append((ours.seeds_sd**2 * (1 + 1 / ours.seeds), ours.seeds - 1))
+    return _half_width(terms) + number.error
+
+
+CAPTION = (
+    "In the tables below, reported: as printed, in the metric's unit, ± its spread; ours: mean "
+    "over n cells with its 95 % interval; difference: ours less reported; row: line of "
+    "paper/reported.csv; cells: what was averaged. Verdicts and reasons are explained at the end."
+)
+
+
+def sections(found: pd.DataFrame) -> list[Section]:
+    """`audit` as printed tables: a summary, a table a data set and scenario, the explanations."""
+    datasets = found["dataset"].map(lambda text: names.own_dataset(text, ()) or text)
+    scenarios = found["scenario"].map(lambda text: names.own_scenario(text) or text)
+    parts = [
+        _part(f"Reported numbers: {dataset}, {scenario.replace('_', ' ')}", rows)
+        for (dataset, scenario), rows in found.groupby([datasets, scenarios], sort=False)
+    ]
+    return [_summary(found), *parts, *_explanations()]
+
+
+def _summary(found: pd.DataFrame) -> Section:
+    shown = found.assign(reason=found["reason"].map(_shown))
+    counts = shown.groupby(["verdict", "reason"], sort=False).size().reset_index(name="Numbers")
+    order = list(VERDICTS)
+    counts = counts.sort_values("verdict", key=lambda c: c.map(order.index), kind="stable")
+    counts = counts.rename(columns={"verdict": "Verdict", "reason": "Reason"}).astype(str)
+    caption = f"{len(found)} reported numbers: {_tally(found)}. {CAPTION}"
+    return Section("Summary", caption, counts.replace("", "–"), [])
+
+
+def _tally(rows: pd.DataFrame) -> str:
+    counts = rows["verdict"].value_counts()
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts)
+
+
+def _part(title: str, rows: pd.DataFrame) -> Section:
+    cells = pd.DataFrame([_printed(row) for row in rows.to_dict("records")])
+    if not rows["trace"].any():
+        cells = cells.drop(columns="Cells")
+    return Section(title, f"{_tally(rows)}.", cells, _notes(rows), left=3)
+
+
+def _printed(row: dict) -> dict[str, str]:
+    show = _shower(row["metric"])
+    ends = "" if math.isnan(row["low"]) else f" [{show(row['low'])}, {show(row['high'])}]"
+    spread = "" if math.isnan(row["spread"]) else f" ± {row['spread']:g}"
+    sign = "+" if row["difference"] > 0 else ""
+    return {
+        "Row": str(row["row"]),
+        "Method": row["method"],
+        "Metric": row["metric"],
+        "Reported": f"{row['reported']}{spread}",
+        "Ours [95 %]": show(row["ours"]) + ends,
+        "Difference": f"{sign}{show(row['difference'])}".replace("-", "−"),
+        "n": "–" if pd.isna(row["n"]) else str(row["n"]),
+        "Verdict": row["verdict"],
+        "Reason": _shown(row["reason"]) or "–",
+        "Cells": row["trace"] or "–",
+    }
+
+
+def _shower(name: str):
+    """How a number of the metric is printed: percent to two decimals, scores to three."""
+    metric = names.METRICS.get(name)
+    if metric and metric.column in COSTS:
+        return lambda value: seconds(value, math.nan)
+    places = 2 if metric and metric.factor == 100 else 3
+    return lambda value: plus_minus(value, math.nan, places)
+
+
+DETAIL = re.compile(r"(none_ok|some_not_ok): (.*)", re.DOTALL)
+
+
+def _shown(reason: str) -> str:
+    """The reason without the names of the cells, which stand in a note."""
+    return DETAIL.sub(r"\1", reason)
+
+
+def _notes(rows: pd.DataFrame) -> list[str]:
+    """Where the numbers stand and how exact they are; cells that are not ok; what would run."""
+    notes = []
+    origin = ["source", "version", "table_or_figure", "exactness"]
+    for texts, group in rows.groupby(origin, sort=False):
+        notes.append(f"{_lines(group)}: {', '.join(text for text in texts if text)}.")
+    details = rows["reason"].str.extract(DETAIL)[1].dropna()
+    for detail, group in rows.loc[details.index].groupby(details, sort=False):
+        notes.append(f"{_lines(group)}: {detail}.")
+    for command, group in rows[rows["command"] != ""].groupby("command", sort=False):
+        notes.append(f"{_lines(group)} would be run by: {command}")
+    return notes
+
+
+def _lines(rows: pd.DataFrame) -> str:
+    """`Rows 10–12, 14`."""
+    spans: list[list[int]] = []
+    for row in rows["row"]:
+        if spans and row == spans[-1][1] + 1:
+            spans[-1][1] = row
+        else:
+            spans.append([row, row])
+    said = [f"{first}" if first == last else f"{first}–{last}" for first, last in spans]
+    return f"Row{'s' if len(rows) > 1 else ''} {', '.join(said)}"
+
+
+def _explanations() -> list[Section]:
+    rule = (
+        "h = t SE + e at 95 %, with SE² = s_r²/10 + s_b²/B + s_t² (1 + 1/S): s_r the reported "
+        "spread over ten runs, s_b ours over B forget sets, s_t ours over S training seeds; e the "
+        "reading error, or half a unit of the last printed digit (paper/AUDIT.md)."
+    )
+    found = [("Verdicts", rule, "Verdict", VERDICTS), ("Reasons", "Code words.", "Code", REASONS)]
+    return [
+        Section(title, caption, pd.DataFrame(texts.items(), columns=[head, "Meaning"]), [])
+        for title, caption, head, texts in found
+    ]
+
+
+def documents(claims: list[Section], found: pd.DataFrame) -> dict[str, str]:
+    """The audit as text by ending, `md`, `tex` and `html`: claims first, then the numbers."""
+    printed, nothing = [*claims, *sections(found)], "Nothing was reported"
+    return {
+        "md": markdown(printed, nothing),
+        "tex": latex([piece for section in printed for piece in _pieces(section)], nothing),
+        "html": _linked(page(printed, "Audit", nothing)),
+    }
+
+
+def _pieces(section: Section) -> list[Section]:
+    """For LaTeX: several tables of at most ROWS rows, the notes under the last; no long column."""
+    shown = section.cells.drop(columns="Cells", errors="ignore")
+    if "Meaning" in shown:
+        shown = shown.assign(Meaning=[textwrap.wrap(text, 90) for text in shown["Meaning"]])
+        shown = shown.explode("Meaning")
+        shown.iloc[:, 0] = shown.iloc[:, 0].where(~shown.index.duplicated(), "")
+    starts = range(0, len(shown), ROWS)
+    found = []
+    for start in starts:
+        title = section.title if start == 0 else f"{section.title} (continued)"
+        cells = shown.iloc[start : start + ROWS]
+        notes = section.notes if start == starts[-1] else []
+        caption = section.caption if start == 0 else ""
+        found.append(Section(title, caption, cells, notes, section.left))
+    return found
+
+
+CELLS = re.compile(r"<td>([^<>/\s]+)/([^<>/\s]+)/([^<>/\s]+)</td>")
+STYLE = """\
+.left3 :is(th, td):nth-child(-n+3) { text-align: left; }
+td:first-child, td:nth-last-child(-n+2) { white-space: normal; max-width: 40em; }
+p { overflow-wrap: anywhere; }
+</style>"""
+
+
+def _linked(text: str) -> str:
+    """The page with links from what was averaged to report.html, and with long cells wrapped."""
+
+    def link(match: re.Match) -> str:
+        target = f"report.html#{trace_id(*match.groups())}"
+        return f'<td><a href="{target}" title="{"/".join(match.groups())}">{match[3]}</a></td>'
+
+    return CELLS.sub(link, text).replace("</style>", STYLE, 1)

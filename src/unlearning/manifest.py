@@ -1,0 +1,77 @@
+"""The manifest of a run: what made each cell, a row a cell, taken from the records.
+
+A number in a table is a mean over rows of runs.csv; the manifest's row of the same identity says
+which record that is, with its hash, the hashes of data, forget set and start, the commit, the
+software and the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from unlearning.files import canonical_json, read_json, sha256_file
+from unlearning.grid import Cell
+
+IDENTITY = [
+    *("experiment", "dataset", "arch", "scenario", "split", "method"),
+    *("train_seed", "unlearn_seed", "status"),
+]
+INPUTS = ("data", "split", "start")
+COLUMNS = [
+    *IDENTITY,
+    *("record", "record_sha256"),
+    *(f"{role}_sha256" for role in INPUTS),
+    *("settings_sha256", "code_sha256", "commit", "dirty"),
+    *("device", "machine", "software", "started", "seconds", "command"),
+]
+
+
+def manifest(
+    cells: Iterable[Cell], rows: Iterable[Mapping[str, Any]], root: Path
+) -> list[dict[str, Any]]:
+    """One row a cell, with the columns COLUMNS.
+
+    rows: the cells' rows of runs.csv, in the same order. root: the run's folder. `record` is a path
+    below it. `status` is the record's: whether the model was made, scored or not. `seconds`: of
+    unlearning, of the oracle its training. A cell that did not run has its identity and status
+    alone.
+    """
+    return [
+        dict.fromkeys(COLUMNS) | {key: row[key] for key in IDENTITY} | _made(cell, root)
+        for cell, row in zip(cells, rows, strict=True)
+    ]
+
+
+def _made(cell: Cell, root: Path) -> dict[str, Any]:
+    file = f"{cell.folder}/record.json"
+    if not (root / file).exists():
+        return {}
+    record = read_json(root / file)
+    return {
+        "status": record["status"],
+        "record": file,
+        "record_sha256": sha256_file(root / file),
+        **{f"{role}_sha256": record["inputs"][role] for role in INPUTS},
+        **{key: record[key] for key in ("settings_sha256", "code_sha256", "started", "device")},
+        **record["git"],
+        "machine": record["host"]["machine"],
+        "software": canonical_json(record["software"]),
+        "seconds": record["unlearning_seconds"],
+        "command": record["command"],
+    }
+
+
+def read_manifest(path: str | Path) -> pd.DataFrame:
+    """Read manifest.csv: text ("" where empty), but `seconds` as floats (NaN where empty).
+
+    Raises ValueError, naming the file, for a missing column.
+    """
+    found = pd.read_csv(path, dtype=str, keep_default_na=False)
+    absent = [name for name in COLUMNS if name not in found]
+    if absent:
+        raise ValueError(f"{path}: no column {', '.join(absent)}")
+    return found.assign(seconds=found["seconds"].replace("", "nan").astype(float))

@@ -1,0 +1,50 @@
+"""audit: every reported number and every claim of the paper beside a run, with a verdict."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+import yaml
+
+from unlearning import claims
+from unlearning.audit import audit, documents
+from unlearning.config import RunConfig, parse
+from unlearning.files import read_json, write_text
+from unlearning.reported import read_reported
+from unlearning.tables import read_runs
+
+
+def main(argv: list[str]) -> None:
+    """Write audit.csv, .md, .tex and .html, and claims.csv."""
+    parser = argparse.ArgumentParser(prog="unlearning audit", description=__doc__)
+    parser.add_argument("--source", required=True, help="the run: runs.csv, config.json, studies")
+    parser.add_argument("--reported", required=True, help="paper/reported.csv")
+    parser.add_argument("--claims", required=True, help="paper/claims.yaml")
+    parser.add_argument("--paper-grid", required=True, help="configs/paper.yaml")
+    parser.add_argument("--out", required=True, help="folder for the files")
+    options = parser.parse_args(argv)
+    source, out = Path(options.source), Path(options.out)
+    ours = parse(read_json(source / "config.json"), str(source / "config.json"))
+    numbers = audit(
+        read_reported(options.reported),
+        read_runs(source / "runs.csv"),
+        ours,
+        _grid(options.paper_grid),
+        f"snakemake audit --configfile {shlex.quote(options.paper_grid)} --cores 16"
+        " --resources gpu=1",
+    )
+    judged = claims.judge(claims.read_claims(options.claims), source)
+    write_text(out / "claims.csv", judged.to_csv(index=False, lineterminator="\n"))
+    write_text(out / "audit.csv", numbers.to_csv(index=False, lineterminator="\n"))
+    for ending, text in documents(claims.section(judged), numbers).items():
+        write_text(out / f"audit.{ending}", text)
+
+
+def _grid(path: str) -> RunConfig:
+    """The paper's grid; a file that is no YAML is an error that names it."""
+    try:
+        return parse(yaml.safe_load(Path(path).read_text(encoding="utf-8")), path)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid YAML ({error})") from error

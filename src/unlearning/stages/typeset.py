@@ -1,0 +1,206 @@
+"""typeset: the document as PDF, from the CSV files, tables and figures of a run.
+
+All that the document reads is put into a folder of its own, which is Typst's root: the document
+with the files beside it, the run's figures, and `run.json` with quotes, tables and settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from unlearning import evaluation, quotes
+from unlearning.config import Experiment, RunConfig
+from unlearning.files import whole, write_json
+from unlearning.hyperparameters import defined, resolve
+from unlearning.methods import ORIGINALS, REFERENCES
+from unlearning.metrics.aus import SCENARIOS
+from unlearning.render import Section, probability
+from unlearning.stages import tabulate, tabulate_studies
+from unlearning.study_layouts import LAYOUTS as STUDIES
+
+BESIDE = ("references.bib", "deviations.csv")
+"""What the document reads from its own folder."""
+
+
+def printed(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[dict[str, Any]]]:
+    """The printed sections of every table, by its name: title, caption, header, rows, notes."""
+    found = {}
+    for name, table in tables.items():
+        if table.empty:
+            sections = []
+        elif name in SCENARIOS:
+            sections = tabulate.sections(table, name)
+        elif name in STUDIES:
+            sections = tabulate_studies.sections(table, STUDIES[name])
+        else:
+            sections = evaluation.sections(table, evaluation.LAYOUTS[name])
+        found[name] = [_plain(section) for section in sections]
+    return found
+
+
+def _plain(section: Section) -> dict[str, Any]:
+    cells = section.cells.map(quotes.typographic)
+    texts = {"header": list(cells.columns), "rows": cells.to_numpy().tolist()}
+    facts = {key: value for key, value in asdict(section).items() if key != "cells"}
+    return facts | texts
+
+
+def settings_rows(config: RunConfig) -> list[list[str]]:
+    """Method, where it is used and its settings as text, of all that is no reference.
+
+    Equal settings of one method stand in one row, with every experiment and scenario (CR, HR,
+    SR) that has them.
+    """
+    places: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for experiment in config.experiments:
+        for scenario, short in _scenarios(experiment):
+            cell = {"dataset": experiment.dataset, "arch": experiment.arch, "scenario": scenario}
+            for variant in experiment.variants:
+                known = short == "SR" or defined(variant.method, scenario)
+                if variant.method in (*REFERENCES, *ORIGINALS) or not known:
+                    continue
+                settings = resolve(variant.method, cell, variant.settings)
+                text = ", ".join(f"{key} {_said(value)}" for key, value in settings.items())
+                where = places.setdefault((variant.name, text), {})
+                where.setdefault(experiment.label, []).append(short)
+    return [
+        [name, "; ".join(f"{label} ({', '.join(kinds)})" for label, kinds in where.items()), text]
+        for (name, text), where in places.items()
+    ]
+
+
+def _scenarios(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    for scenario, short in zip((*SCENARIOS, "shortcut_removal"), ("CR", "HR", "SR"), strict=True):
+        if getattr(experiment.scenarios, scenario) is not None:
+            yield scenario, short
+
+
+def _said(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value).strip('"')
+
+
+def recipe_rows(config: RunConfig) -> list[list[str]]:
+    """Experiments, data set, architectures, training seeds and recipe of all models.
+
+    Experiments that share all of these but the architecture stand in one row.
+    """
+    found: dict[tuple, list[Experiment]] = {}
+    for experiment in config.experiments:
+        key = (experiment.dataset, tuple(experiment.train_seeds), experiment.training)
+        found.setdefault((key[0], key[1], quotes.recipe(key[2])), []).append(experiment)
+    return [
+        [
+            ", ".join(e.label for e in same),
+            dataset,
+            ", ".join(dict.fromkeys(e.arch for e in same)),
+            ", ".join(map(str, seeds)),
+            text,
+        ]
+        for (dataset, seeds, text), same in found.items()
+    ]
+
+
+def contents(source: Path, made: Path) -> dict[str, Any]:
+    """All that the document shows of a run, but its figures, as one JSON value."""
+    tables, config = quotes.read_tables(made / "tables"), quotes.read_config(source)
+    return {
+        "quotes": quotes.quotes(source, made),
+        "parts": quotes.parts(tables),
+        "figures": sorted(path.stem for path in (made / "figures").glob("*.svg")),
+        "tables": printed(tables),
+        "settings": settings_rows(config),
+        "recipes": recipe_rows(config),
+        "audit": audit_rows(made / "audit.csv"),
+        "claims": claim_rows(made / "claims.csv"),
+    }
+
+
+def claim_rows(path: Path) -> list[list[str]]:
+    """Statement, scenario, value with its interval, n, p and verdict of each row of claims.csv."""
+    found = []
+    for row in _records(path):
+        ends = [float(row[name] or "nan") for name in ("value", "low", "high")]
+        value = f"{quotes.span(*ends)} {row['unit']}" if row["value"] else "–"
+        why = f" ({row['reason']})" if row["reason"] else ""
+        scenario, p = row["scenario"].replace("_", " "), probability(float(row["p"] or "nan"))
+        found.append([row["statement"], scenario, value, row["n"] or "–", p, row["verdict"] + why])
+    return [[quotes.typographic(text) for text in row] for row in found]
+
+
+def audit_rows(path: Path) -> list[list[str]]:
+    """What was reported, what this run has and the verdict, of each row of audit.csv.
+
+    Our numbers have as many decimals as the reported one, and one at least.
+    """
+    found = []
+    for row in _records(path):
+        places = max(1, len(row["reported"].partition(".")[2]))
+        ours = f"{float(row['ours']):.{places}f}" if row["ours"] else "–"
+        change = f"{float(row['difference']):+.{places}f}" if row["difference"] else "–"
+        reported = row["reported"] + (f" ± {row['spread']}" if row["spread"] else "")
+        names = [row[key] for key in ("dataset", "scenario", "method", "metric")]
+        reason = row["reason"].replace("_", " ")
+        found.append([*names, reported, ours, change, row["verdict"], reason])
+    return [[quotes.typographic(text) for text in row] for row in found]
+
+
+def _records(path: Path) -> list[dict[str, str]]:
+    return pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+
+
+def typeset(document: Path, source: Path, made: Path, out: Path) -> list[str]:
+    """Write the PDF, whole or not at all, and return Typst's warnings.
+
+    Raises ValueError with Typst's message if the document asks for what the run lacks, and
+    FileNotFoundError for a file that is missing.
+    """
+    import matplotlib
+    import typst
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for file in (document, *(document.with_name(name) for name in BESIDE)):
+            shutil.copy(file, root / file.name)
+        write_json(root / "run.json", contents(source, made))
+        (root / "figures").mkdir()
+        for figure in sorted((made / "figures").glob("*.svg")):
+            shutil.copy(figure, root / "figures")
+        # The figures' own font comes with matplotlib: the same glyphs on every machine.
+        fonts = Path(matplotlib.get_data_path()) / "fonts/ttf"
+        try:
+            pdf, warnings = typst.compile_with_warnings(
+                str(root / document.name),
+                root=str(root),
+                format="pdf",
+                font_paths=[str(fonts)],
+                ignore_system_fonts=True,
+            )
+        except typst.TypstError as error:
+            reason = (error.diagnostic or error.message).replace(f"{root}/", "")
+            raise ValueError(f"{document}: {reason}") from error
+    with whole(out) as temporary:
+        temporary.write_bytes(pdf)
+    return [warning.message for warning in warnings]
+
+
+def main(argv: list[str]) -> None:
+    """Typeset the document of one run."""
+    parser = argparse.ArgumentParser(prog="unlearning typeset", description=__doc__)
+    parser.add_argument("--document", required=True, type=Path, help="the document, a Typst file")
+    parser.add_argument("--source", required=True, type=Path, help="the folder with runs.csv")
+    parser.add_argument(
+        "--made", required=True, type=Path, help="the folder with tables, figures, audit, claims"
+    )
+    parser.add_argument("--out", required=True, type=Path, help="the PDF to write")
+    options = parser.parse_args(argv)
+    for warning in typeset(options.document, options.source, options.made, options.out):
+        print(f"warning: {warning}")

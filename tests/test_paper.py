@@ -1,0 +1,233 @@
+"""The document: built from a run alone, whole or not at all, the same twice, no number typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_quotes import CONFIG, METHODS, finished_run, manifest_of
+from test_tables import synthetic_runs
+from workspace import PROJECT
+
+from unlearning.config import parse
+from unlearning.metrics.names import STUDY_TABLES
+from unlearning.quotes import quotes
+from unlearning.stages import tabulate_studies
+from unlearning.stages.typeset import (
+    audit_rows,
+    claim_rows,
+    contents,
+    recipe_rows,
+    settings_rows,
+    typeset,
+)
+
+PAPER = PROJECT / "paper/paper.typ"
+MINI = PROJECT / "paper/reference/mini"
+SCENARIOS = ("class_removal", "homogeneous_removal")
+FIGURE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="90pt" height="40pt" viewBox="0 0 90 40">'
+    '<text x="5" y="20" font-size="8" font-family="DejaVu Sans">drawn</text></svg>'
+)
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """A small finished run with one figure."""
+    folder = finished_run(tmp_path / "run", synthetic_runs(METHODS))
+    (folder / "figures").mkdir()
+    (folder / "figures/aus_vs_time.svg").write_text(FIGURE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory) -> Path:
+    """The reference of the embedded run with its tables, a manifest, small audit and claims."""
+    folder = tmp_path_factory.mktemp("mini")
+    runs = pd.read_csv(MINI / "runs.csv", dtype=str, keep_default_na=False)
+    finished_run(folder, runs)
+    for file in [*MINI.glob("*.csv"), MINI / "config.json"]:
+        shutil.copy(file, folder)
+    manifest_of(runs).to_csv(folder / "manifest.csv", index=False)
+    kinds = ("studies", "features", "attributions", "shortcut")
+    files = [word for kind in kinds for word in (f"--{kind}", str(folder / f"{kind}.csv"))]
+    tabulate_studies.main([*files, "--out", str(folder / "tables")])
+    return folder
+
+
+def words(pdf: Path) -> str:
+    """The text of the PDF, white space as single blanks."""
+    if not shutil.which("pdftotext"):
+        pytest.skip("pdftotext is not installed")
+    done = subprocess.run(["pdftotext", str(pdf), "-"], capture_output=True, text=True, check=True)
+    return " ".join(done.stdout.split())
+
+
+def by_command(run: Path, out: Path) -> subprocess.CompletedProcess:
+    options = ["--document", PAPER, "--source", run, "--made", run, "--out", out]
+    return subprocess.run(
+        [sys.executable, "-m", "unlearning", "typeset", *map(str, options)],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_same_run_gives_the_same_bytes_without_a_warning(run, tmp_path):
+    for name in ("one", "two"):
+        assert typeset(PAPER, run, run, tmp_path / f"{name}.pdf") == []
+    one = (tmp_path / "one.pdf").read_bytes()
+    assert one.startswith(b"%PDF") and one == (tmp_path / "two.pdf").read_bytes()
+    assert b"CreationDate" not in one
+
+
+def test_an_edited_cell_changes_the_pdf(run, tmp_path):
+    typeset(PAPER, run, run, tmp_path / "before.pdf")
+    before = quotes(run, run)["class_removal.duck.aus"]
+    runs = pd.read_csv(run / "runs.csv", dtype=str, keep_default_na=False)
+    mine = runs.index[(runs["method"] == "duck") & (runs["scenario"] == "class_removal")][0]
+    runs.loc[mine, "aus"] = str(float(runs.loc[mine, "aus"]) + 0.2)
+    finished_run(run, runs)
+    typeset(PAPER, run, run, tmp_path / "after.pdf")
+    after = quotes(run, run)["class_removal.duck.aus"]
+    assert after != before
+    assert before in words(tmp_path / "before.pdf")
+    shown = words(tmp_path / "after.pdf")
+    assert after in shown and before not in shown
+
+
+@pytest.mark.parametrize("method", ["duck", "oracle", "original"])
+def test_a_lost_method_stops_the_build_with_the_name(run, tmp_path, method):
+    runs = pd.read_csv(run / "runs.csv", dtype=str, keep_default_na=False)
+    finished_run(run, runs[runs["method"] != method])
+    out = tmp_path / "paper.pdf"
+    done = by_command(run, out)
+    assert done.returncode == 1
+    assert re.search(rf"no number named class_removal\.({method}\.|duck_oracle)", done.stderr)
+    assert not out.exists() and not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*"))
+
+
+def test_a_failed_build_leaves_the_old_pdf(run, tmp_path):
+    out = tmp_path / "paper.pdf"
+    out.write_bytes(b"old")
+    runs = pd.read_csv(run / "runs.csv", dtype=str, keep_default_na=False)
+    finished_run(run, runs[runs["method"] != "duck"])
+    with pytest.raises(ValueError, match="no number named class_removal"):
+        typeset(PAPER, run, run, out)
+    assert out.read_bytes() == b"old"
+
+
+def test_a_single_cell_a_scenario_is_enough(run, tmp_path):
+    runs = pd.read_csv(run / "runs.csv", dtype=str, keep_default_na=False)
+    few = runs[runs["method"].isin(["original", "oracle", "duck"]) & (runs["train_seed"] == "0")]
+    finished_run(run, few[few["split"].isin(["class-0", "seed-0"])])
+    assert typeset(PAPER, run, run, tmp_path / "paper.pdf") == []
+    assert "which no test can judge" in words(tmp_path / "paper.pdf")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_one_scenario_is_enough(run, tmp_path, scenario):
+    runs = pd.read_csv(run / "runs.csv", dtype=str, keep_default_na=False)
+    finished_run(run, runs[runs["scenario"] == scenario])
+    assert typeset(PAPER, run, run, tmp_path / "paper.pdf") == []
+
+
+def test_the_embedded_run_with_its_studies_is_typeset(mini, tmp_path):
+    (mini / "figures").mkdir(exist_ok=True)
+    for name in ("aus_vs_time", "density", "attributions", "multiple_classes", "ablation"):
+        (mini / f"figures/{name}.svg").write_text(FIGURE)
+    assert typeset(PAPER, mini, mini, tmp_path / "paper.pdf") == []
+    shown = words(tmp_path / "paper.pdf")
+    for name, text in quotes(mini, mini).items():
+        if name in ("class_removal.duck.aus", "ablation.duck", "multiple_classes.most.duck"):
+            assert text in shown, name
+
+
+def test_a_study_that_lost_a_measure_stops_the_build(mini, tmp_path):
+    broken = shutil.copytree(mini, tmp_path / "mini")
+    table = pd.read_csv(broken / "tables/feature_space.csv")
+    table[table["measure"] != "reached"].to_csv(broken / "tables/feature_space.csv", index=False)
+    with pytest.raises(ValueError, match=r"no number named feature_space\.embedding\.reached"):
+        typeset(PAPER, broken, broken, tmp_path / "paper.pdf")
+
+
+def test_every_name_in_the_document_is_known_for_the_embedded_run(mini):
+    text = PAPER.read_text(encoding="utf-8")
+    known = quotes(mini, mini)
+    plain = re.findall(r'(?<!\w)n\("([^"]+)"\)', text)
+    suffixes = re.findall(r'(?<!\w)n\(scenario \+ "([^"]+)"\)', text)
+    assert len(plain) > 60 and len(suffixes) > 15
+    optional = set(re.findall(r'known\("([^"]+)"\)', text))
+    optional |= {
+        s + o for s in SCENARIOS for o in re.findall(r'known\(scenario \+ "([^"]+)"\)', text)
+    }
+    asked = {*plain, *(scenario + suffix for scenario in SCENARIOS for suffix in suffixes)}
+    assert asked - optional <= set(known)
+
+
+def test_no_result_is_typed_into_the_document():
+    text = PAPER.read_text(encoding="utf-8")
+    assert re.findall(r"\d+\.\d\d+", text) == []
+    assert not re.findall(r"\d ?±|± ?\d", text)
+
+
+def test_every_reference_is_cited_and_every_citation_is_known():
+    entries = re.findall(r"^@\w+\{(\w+),", (PAPER.parent / "references.bib").read_text(), re.M)
+    assert len(entries) == len(set(entries)) > 20
+    text = PAPER.read_text(encoding="utf-8")
+    labels = set(re.findall(r"<(\w+)>", text))
+    cited = set(re.findall(r"@(\w+)", text))
+    sources = text[text.index("#let sources") : text.index("#let title-of")]
+    assert set(entries) == (cited | set(re.findall(r"<(\w+)>", sources))) & set(entries)
+    assert cited <= set(entries) | labels
+
+
+def test_every_method_of_the_project_has_its_source_cited():
+    text = PAPER.read_text(encoding="utf-8")
+    sources = text[text.index("#let sources") : text.index("#let title-of")]
+    named = set(re.findall(r"(\w+): <", sources))
+    methods = {path.stem for path in (PROJECT / "configs/methods").glob("*.yaml")}
+    assert methods - {"original", "oracle", "original_erm", "duck_ablated"} == named
+
+
+def test_settings_are_those_that_the_cells_resolve(mini):
+    raw = CONFIG | {"experiments": [CONFIG["experiments"][0] | {"methods": ["erm_ktp", "duck"]}]}
+    variant = {"name": "slow", "method": "duck", "settings": {"epochs": 77}}
+    raw["experiments"][0]["methods"].append(variant)
+    rows = settings_rows(parse(raw, "test"))
+    assert [row[1] for row in rows if row[0] == "erm_ktp"] == ["mini (CR)"]
+    assert all("epochs 77" in row[2] for row in rows if row[0] == "slow")
+    assert not any("epochs 77" in row[2] for row in rows if row[0] == "duck")
+    (recipe,) = recipe_rows(parse(raw, "test"))
+    assert recipe[:4] == ["mini", "fashion_mnist_mini", "small_cnn", "0, 1, 2"]
+    assert "7 epochs" in recipe[4]
+    assert set(contents(mini, mini)["parts"]) >= set(STUDY_TABLES)
+
+
+def test_claims_and_audit_are_printed_as_they_were_judged(run):
+    first, second, third, fourth = claim_rows(run / "claims.csv")
+    assert first[2:] == ["3.250 [3.000, 3.500] times", "6", "< 0.001", "holds"]
+    assert second[2:] == ["2.000 times", "1", "–", "not tested (one_cell)"]
+    assert third[2] == "−0.012 [−0.020, −0.010] AUS" and third[5] == "does not hold"
+    assert fourth[2:] == ["–", "–", "–", "not told apart"]
+    assert audit_rows(run / "audit.csv") == [
+        ["CIFAR100", "CR", "DUCK", "A_r^t (%)", "71.57", "70.12", "−1.45", "differs", ""],
+        [
+            "CIFAR10",
+            "HR",
+            "Original",
+            "A^t (%)",
+            "88.72 ± 0.28",
+            "–",
+            "–",
+            "ours not run",
+            "no cells",
+        ],
+    ]
