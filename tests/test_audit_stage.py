@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from unlearning.audit import COLUMNS
-from unlearning.claims import COLUMNS as CLAIMS
 from unlearning.stages.audit import main
+from unlearning.verdicts import COLUMNS as CLAIMS
 
 ROOT = Path(__file__).parents[1]
-FILES = ("audit.csv", "audit.md", "audit.tex", "audit.html", "claims.csv")
+FILES = ("audit.csv", "audit.md", "audit.tex", "audit.html", "claims.csv", "claims.md")
 
 
 def run(source: Path, out: Path, grid: Path = ROOT / "configs/paper.yaml") -> Path:

@@ -15,11 +15,12 @@ import pytest
 import yaml
 from scipy import stats as scipy_stats
 
-from unlearning.claims import COLUMNS, Claim, judge, read_claims, section
+from unlearning.claims import Claim, read_claims
 from unlearning.comparisons import holm
 from unlearning.metrics import names
 from unlearning.render import latex, markdown, page
 from unlearning.tables import TEXT
+from unlearning.verdicts import COLUMNS, judge, section
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = ROOT / "paper/claims.yaml"
@@ -271,10 +272,10 @@ def test_experiments_are_judged_apart(steps):
     assert found["experiment"].tolist() == ["tiny", "other"]
     assert found["value"].tolist() == pytest.approx([0.25, 0.1 - 0.45])
     assert found["verdict"].tolist() == ["holds", "does not hold"]
-    assert [s.title for s in section(found)] == [
-        "Claims: mini, small_cnn",
-        "Claims: mini, resnet18",
-    ]
+    (printed,) = section(found)
+    assert printed.title == "Claims: mini"
+    assert "Of 2 asked here 1 hold, 1 do not hold, 0 are not told apart" in printed.caption
+    assert printed.cells["Claim"].tolist() == ["DUCK is better. (tiny)", "DUCK is better. (other)"]
 
 
 SYSTEM = {"experiment": "inside", "dataset": "mini", "arch": "small_cnn"}
@@ -422,15 +423,16 @@ def test_the_printed_claims(steps):
     asked = [claim(), claim(claim="gone", against="scar"), claim(claim="far", above=0.1)]
     found = judge(asked, steps)
     (printed,) = section(found)
-    first, gone, far = printed.cells.to_dict("records")
+    first, far, gone = printed.cells.to_dict("records")
     assert first == {
-        "Statement": "DUCK is better.",
-        "Scenario": "class removal",
+        "Claim": "DUCK is better.",
+        "Verdict": "holds",
         "Value [95 %]": "0.25 [0.0446, 0.455]",
+        "Over seeds": "[-0.385, 0.885]",  # one degree of freedom
         "Bound": "> 0",
+        "Unit": "AUS",
         "n": "4",
         "p": "0.030",
-        "Verdict": "holds",
     }
     assert (gone["Value [95 %]"], gone["p"], gone["Verdict"]) == ("–", "–", "not tested")
     assert far["Verdict"] == "not told apart"

@@ -19,7 +19,8 @@ from test_tables import synthetic_runs
 
 from unlearning.files import write_json
 from unlearning.manifest import COLUMNS as MANIFEST
-from unlearning.report import AUDIT, CLAIMS, LIMIT, duration, report, trace_id
+from unlearning.manifest import trace_id
+from unlearning.report import AUDIT, CLAIMS, LIMIT, duration, report
 from unlearning.stages import report as stage
 from unlearning.stages.tabulate import tabulate
 

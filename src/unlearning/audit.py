@@ -35,9 +35,9 @@ import pandas as pd
 from unlearning import reported as names
 from unlearning.comparisons import rounding
 from unlearning.config import Experiment, RunConfig, Variant
+from unlearning.manifest import trace_id
 from unlearning.metrics.names import COSTS
 from unlearning.render import Section, latex, markdown, page, plus_minus, seconds
-from unlearning.report import trace_id
 from unlearning.reported import Metric, Reported
 from unlearning.seeds import seed_for
 from unlearning.stats import interval

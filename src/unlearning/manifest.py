@@ -7,6 +7,7 @@ software and the command.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,22 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
 def read_manifest(path: str | Path) -> pd.DataFrame:
     """Read manifest.csv: text ("" where empty), but `seconds` as floats (NaN where empty).
 
-    Raises ValueError, naming the file, for a missing column.
+    Raises ValueError, naming the file, for a missing column and for seconds that are no number.
     """
     found = pd.read_csv(path, dtype=str, keep_default_na=False)
     absent = [name for name in COLUMNS if name not in found]
     if absent:
         raise ValueError(f"{path}: no column {', '.join(absent)}")
-    return found.assign(seconds=found["seconds"].replace("", "nan").astype(float))
+    try:
+        return found.assign(seconds=found["seconds"].replace("", "nan").astype(float))
+    except ValueError as error:
+        raise ValueError(f"{path}: column seconds: {error}") from error
+
+
+def trace_id(experiment: str, scenario: str, method: str) -> str:
+    """The id of the cells of a method: `trace-EXPERIMENT-SCENARIO-METHOD`.
+
+    A character that is no letter, digit, `_`, `.` or `-` becomes `~` and its code.
+    """
+    names = "-".join((experiment, scenario, method))
+    return "trace-" + re.sub(r"[^A-Za-z0-9_.-]", lambda m: f"~{ord(m[0]):x}", names)

@@ -20,13 +20,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from unlearning import rulegraph
-from unlearning.claims import CAPTION
+from unlearning.audit import COLUMNS as AUDIT
 from unlearning.evaluation import LAYOUTS
 from unlearning.files import read_json
-from unlearning.manifest import read_manifest
+from unlearning.manifest import read_manifest, trace_id
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.render import probability, seconds
+from unlearning.verdicts import CAPTION
+from unlearning.verdicts import COLUMNS as CLAIMS
 
 TABLES = (*SCENARIOS, *LAYOUTS, *STUDY_TABLES)
 """The order of the tables; others follow by name."""
@@ -90,15 +92,6 @@ FIGURES = {
 LIMIT = 300_000
 """Bytes: a larger SVG is shown as PNG, a larger CSV is left out."""
 
-CLAIMS = [
-    *("claim", "statement", "source", "dataset", "arch", "scenario", "quantity", "value", "low"),
-    *("high", "bound", "unit", "n", "p", "test", "verdict", "reason", "trace"),
-]
-AUDIT = [
-    *("row", "source", "version", "table_or_figure", "dataset", "scenario", "method", "metric"),
-    *("exactness", "reported", "spread", "spread_over", "ours", "difference", "low", "high", "n"),
-    *("verdict", "reason", "command", "trace"),
-]
 TONES = {
     "holds": "good",
     "reproduced": "good",
@@ -271,15 +264,6 @@ def duration(s: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def trace_id(experiment: str, scenario: str, method: str) -> str:
-    """The id of the cells of a method: `trace-EXPERIMENT-SCENARIO-METHOD`.
-
-    A character that is no letter, digit, `_`, `.` or `-` becomes `~` and its code.
-    """
-    names = "-".join((experiment, scenario, method))
-    return "trace-" + re.sub(r"[^A-Za-z0-9_.-]", lambda m: f"~{ord(m[0]):x}", names)
-
-
 def _link(text: str, key: tuple[str, ...], traced: set[tuple]) -> str:
     """`text`, which leads to the cells of `key` if the manifest has them."""
     if key not in traced:
@@ -312,8 +296,12 @@ def _number(text: str, show: Callable[[float], str] = "{:.4g}".format) -> str:
 
 
 def _interval(row: dict[str, str], name: str) -> str:
-    ends = f" [{_number(row['low'])}, {_number(row['high'])}]" if row["low"] else ""
-    return _number(row[name]) + ends
+    return f"{_number(row[name])} {_ends(row['low'], row['high'])}".rstrip()
+
+
+def _ends(low: str, high: str) -> str:
+    """The ends of an interval; "" where there is none."""
+    return f"[{_number(low)}, {_number(high)}]" if low else ""
 
 
 def _said(text: str) -> str:
@@ -327,14 +315,15 @@ def _place(row: dict[str, str]) -> str:
 
 def claims_sheet(claims: pd.DataFrame, traced: set[tuple]) -> Sheet:
     """A row a claim and place that it was asked of."""
-    headers = ["Statement", "Verdict", "Asked of", "Value [95 %]", "Bound", "Unit", "n", "p"]
-    headers += ["Test", "Quantity", "Reason", "Source", "Cells", "Claim"]
+    headers = ["Statement", "Verdict", "Asked of", "Value [95 %]", "Over seeds", "Bound", "Unit"]
+    headers += ["n", "p", "Test", "Quantity", "Reason", "Source", "Cells", "Claim"]
     rows = [
         [
             row["statement"],
             verdict(row["verdict"]),
             _place(row),
             _interval(row, "value"),
+            _ends(row["seeds_low"], row["seeds_high"]) or "–",
             _number(row["bound"]),
             row["unit"],
             row["n"] or "–",
@@ -348,7 +337,7 @@ def claims_sheet(claims: pd.DataFrame, traced: set[tuple]) -> Sheet:
         ]
         for row in claims.to_dict("records")
     ]
-    wrapped = (0, 2, 8, 9, 10, 11, 12)
+    wrapped = (0, 2, 9, 10, 11, 12, 13)
     return Sheet("claims-table", "Claims", headers, rows, CAPTION, left=3, wrapped=wrapped)
 
 

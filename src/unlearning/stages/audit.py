@@ -8,12 +8,14 @@ from pathlib import Path
 
 import yaml
 
-from unlearning import claims
 from unlearning.audit import audit, documents
+from unlearning.claims import read_claims
 from unlearning.config import RunConfig, parse
 from unlearning.files import read_json, write_text
+from unlearning.render import markdown
 from unlearning.reported import read_reported
 from unlearning.tables import read_runs
+from unlearning.verdicts import judge, section
 
 
 def main(argv: list[str]) -> None:
@@ -35,10 +37,12 @@ def main(argv: list[str]) -> None:
         f"snakemake audit --configfile {shlex.quote(options.paper_grid)} --cores 16"
         " --resources gpu=1",
     )
-    judged = claims.judge(claims.read_claims(options.claims), source)
+    judged = judge(read_claims(options.claims), source)
     write_text(out / "claims.csv", judged.to_csv(index=False, lineterminator="\n"))
     write_text(out / "audit.csv", numbers.to_csv(index=False, lineterminator="\n"))
-    for ending, text in documents(claims.section(judged), numbers).items():
+    claims = section(judged)
+    write_text(out / "claims.md", markdown(claims, "No claim"))
+    for ending, text in documents(claims, numbers).items():
         write_text(out / f"audit.{ending}", text)
 
 
