@@ -14,8 +14,10 @@ from workspace import PROJECT, Workspace
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
 from update_reference import with_tables
 
+from unlearning.claims import read_claims
 from unlearning.evaluation_tables import STATISTICS
 from unlearning.metrics import names
+from unlearning.verdicts import judge
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/guide.md", "paper/AUDIT.md")
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -128,6 +130,35 @@ def test_readme_and_guide_answer_the_same_questions_in_the_same_order():
 
     assert questions("README.md") == questions("docs/guide.md")
     assert len(questions("README.md")) == 7
+
+
+SAID = {  # of Fashion-MNIST, in the README's three lists
+    "holds": (
+        *("forgets_class", "keeps_retained_classes", "beats_negative_gradient"),
+        *("beats_random_labels", "beats_boundary_shrink", "beats_boundary_expanding", "beats_erm"),
+        *("faster_than_retraining", "membership_class", "membership_images"),
+        *("forgotten_margin", "attributions_near_oracle", "shortcut_removed"),
+    ),
+    "does not hold": (
+        *("faster_than_fine_tuning_as_reported", "faster_than_random_labels"),
+        *("faster_than_boundary_shrink", "faster_than_boundary_expanding"),
+        *("scrub_better", "scar_better", "retained_density"),
+    ),
+    "not told apart": (
+        *("fine_tuning_as_good", "beats_fine_tuning_images", "beats_negative_gradient_images"),
+        *("beats_scar_images", "forget_loss_needed", "retain_loss_needed"),
+    ),
+}
+
+
+def test_what_the_readme_says_of_the_claims_is_what_the_audit_finds():
+    found = judge(read_claims(PROJECT / "paper/claims.yaml"), REFERENCE)
+    verdicts = dict(zip(found["claim"], found["verdict"], strict=True))
+    for verdict, claims in SAID.items():
+        assert {name: verdicts[name] for name in claims} == dict.fromkeys(claims, verdict)
+    assert set(found.loc[found["verdict"] == "does not hold", "claim"]) == set(
+        SAID["does not hold"]
+    )
 
 
 def test_the_glossary_explains_every_measurement_and_nothing_else():
