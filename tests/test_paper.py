@@ -24,6 +24,7 @@ from unlearning.stages.typeset import (
     claim_rows,
     contents,
     recipe_rows,
+    recorded_settings,
     settings_rows,
     typeset,
 )
@@ -201,14 +202,31 @@ def test_settings_are_those_that_the_cells_resolve(mini):
     raw = CONFIG | {"experiments": [CONFIG["experiments"][0] | {"methods": ["erm_ktp", "duck"]}]}
     variant = {"name": "slow", "method": "duck", "settings": {"epochs": 77}}
     raw["experiments"][0]["methods"].append(variant)
-    rows = settings_rows(parse(raw, "test"))
+    rows = settings_rows(parse(raw, "test"), {})
     assert [row[1] for row in rows if row[0] == "erm_ktp"] == ["mini (CR)"]
     assert all("epochs 77" in row[2] for row in rows if row[0] == "slow")
     assert not any("epochs 77" in row[2] for row in rows if row[0] == "duck")
+    ran = {("mini", "class_removal", "duck"): {"epochs": 8, "lr": 0.5}}
+    by_record = settings_rows(parse(raw, "test"), ran)
+    assert ["duck", "mini (CR)", "epochs 8, lr 0.5"] in by_record and len(by_record) >= len(rows)
     (recipe,) = recipe_rows(parse(raw, "test"))
     assert recipe[:4] == ["mini", "fashion_mnist_mini", "small_cnn", "0, 1, 2"]
     assert "7 epochs" in recipe[4]
     assert set(contents(mini, mini)["parts"]) >= set(STUDY_TABLES)
+
+
+def test_settings_are_read_from_the_commands_of_the_records(run):
+    manifest = pd.read_csv(run / "manifest.csv", dtype=str, keep_default_na=False)
+    duck = (manifest["method"] == "duck") & (manifest["scenario"] == "class_removal")
+    command = (
+        'python -m unlearning unlearn --settings \'{"hyperparameters":{"lr":0.25}}\' --model m'
+    )
+    manifest.loc[duck, "command"] = command
+    manifest.to_csv(run / "manifest.csv", index=False)
+    experiment = manifest.loc[duck, "experiment"].iloc[0]
+    assert recorded_settings(run)[experiment, "class_removal", "duck"] == {"lr": 0.25}
+    rows = contents(run, run)["settings"]
+    assert [experiment + " (CR)", "lr 0.25"] in [row[1:] for row in rows if row[0] == "duck"]
 
 
 def test_claims_and_audit_are_printed_as_they_were_judged(run):

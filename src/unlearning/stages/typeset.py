@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from unlearning import evaluation, quotes
 from unlearning.config import Experiment, RunConfig
 from unlearning.files import whole, write_json
 from unlearning.hyperparameters import defined, resolve
+from unlearning.manifest import read_manifest
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.render import Section, probability
@@ -54,11 +56,14 @@ def _plain(section: Section) -> dict[str, Any]:
     return facts | texts
 
 
-def settings_rows(config: RunConfig) -> list[list[str]]:
+def settings_rows(
+    config: RunConfig, recorded: Mapping[tuple[str, str, str], dict]
+) -> list[list[str]]:
     """Method, where it is used and its settings as text, of all that is no reference.
 
-    Equal settings of one method stand in one row, with every experiment and scenario (CR, HR,
-    SR) that has them.
+    recorded: as `recorded_settings`; what has no record there has the settings that the files of
+    `configs/methods` give it now. Equal settings of one method stand in one row, with every
+    experiment and scenario (CR, HR, SR) that has them.
     """
     places: dict[tuple[str, str], dict[str, list[str]]] = {}
     for experiment in config.experiments:
@@ -68,14 +73,31 @@ def settings_rows(config: RunConfig) -> list[list[str]]:
                 known = short == "SR" or defined(variant.method, scenario)
                 if variant.method in (*REFERENCES, *ORIGINALS) or not known:
                     continue
-                settings = resolve(variant.method, cell, variant.settings)
-                text = ", ".join(f"{key} {_said(value)}" for key, value in settings.items())
+                settings = recorded.get((experiment.label, scenario, variant.name))
+                settings = settings or resolve(variant.method, cell, variant.settings)
+                text = ", ".join(f"{key} {_said(value)}" for key, value in sorted(settings.items()))
                 where = places.setdefault((variant.name, text), {})
                 where.setdefault(experiment.label, []).append(short)
     return [
         [name, "; ".join(f"{label} ({', '.join(kinds)})" for label, kinds in where.items()), text]
         for (name, text), where in places.items()
     ]
+
+
+def recorded_settings(source: Path) -> dict[tuple[str, str, str], dict]:
+    """The settings that each method ran with, by experiment, scenario and method.
+
+    From the commands in manifest.csv and, where it is there, study_manifest.csv.
+    """
+    found = {}
+    for path in (source / "manifest.csv", source / "study_manifest.csv"):
+        for row in read_manifest(path).to_dict("records") if path.exists() else []:
+            words = shlex.split(row["command"])
+            if "--settings" in words:
+                settings = json.loads(words[words.index("--settings") + 1])
+                key = row["experiment"], row["scenario"], row["method"]
+                found[key] = settings["hyperparameters"]
+    return found
 
 
 def _scenarios(experiment: Experiment) -> Iterator[tuple[str, str]]:
@@ -117,7 +139,7 @@ def contents(source: Path, made: Path) -> dict[str, Any]:
         "parts": quotes.parts(tables),
         "figures": sorted(path.stem for path in (made / "figures").glob("*.svg")),
         "tables": printed(tables),
-        "settings": settings_rows(config),
+        "settings": settings_rows(config, recorded_settings(source)),
         "recipes": recipe_rows(config),
         "audit": audit_rows(made / "audit.csv"),
         "claims": claim_rows(made / "claims.csv"),
