@@ -15,16 +15,14 @@ from scipy import stats as scipy_stats
 from unlearning.audit import (
     COLUMNS,
     REASONS,
-    ROWS,
     VERDICTS,
     Ours,
     audit,
     decide,
-    documents,
     margin,
     measure,
-    sections,
 )
+from unlearning.audit_pages import ROWS, documents, sections
 from unlearning.config import parse
 from unlearning.metrics import names
 from unlearning.render import Section

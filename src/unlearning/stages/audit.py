@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from unlearning.audit import audit, documents
+from unlearning.audit import audit
+from unlearning.audit_pages import documents
 from unlearning.claims import read_claims
 from unlearning.config import RunConfig, parse
 from unlearning.files import read_json, write_text
