@@ -26,9 +26,13 @@ SEAL = "sha256"
 
 
 class DamagedFile(ValueError):
-    """A file that cannot be read, or is not what its hash says; the message names it and a cure."""
+    """A file that cannot be read, or is not what its hash says; the message names it and a cure.
+
+    wrong: what is wrong with it, alone.
+    """
 
     def __init__(self, path: str | Path, wrong: str) -> None:
+        self.wrong = wrong
         super().__init__(f"{path}: {wrong}; {REPAIR}")
 
 
