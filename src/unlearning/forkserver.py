@@ -144,7 +144,8 @@ def _answer(connection: socket.socket, run: Callable[[list[str]], None]) -> None
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        connection.send(bytes([status]))
+        with contextlib.suppress(OSError):  # the command may have been killed
+            connection.send(bytes([status]))
         os._exit(status)
 
 
