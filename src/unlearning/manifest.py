@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from unlearning.files import canonical_json, read_json, sha256_file
+from unlearning.files import canonical_json, sha256_file
 from unlearning.grid import Cell
+from unlearning.records import read_record
 
 IDENTITY = [
     *("experiment", "dataset", "arch", "scenario", "split", "method"),
@@ -51,7 +52,7 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
     file = f"{cell.folder}/record.json"
     if not (root / file).exists():
         return {}
-    record = read_json(root / file)
+    record = read_record(root / file)
     return {
         "status": record["status"],
         "record": file,
