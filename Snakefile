@@ -22,7 +22,7 @@ include: "workflow/rules/understand.smk"
 
 
 onstart:
-    forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
+    begin()
 
 
 rule all:

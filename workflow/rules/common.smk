@@ -38,6 +38,15 @@ STUDY_FIGURES = {
 }
 
 
+def begin():
+    """What happens before the first job, if there is one."""
+    forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
+    if workflow.local_exec:
+        # Snakemake 9.27 starts a timer at each look at the queue, and each timer causes a look:
+        # they pile up, and after 390 jobs took a third of a core. No queue is to be spared here.
+        workflow.scheduler.job_rate_limiter = None
+
+
 def checked(config):
     """The typed config and its searches; a problem ends Snakemake and touches nothing."""
     file = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
