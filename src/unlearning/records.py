@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import platform
 import resource
 import shlex
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.files import canonical_json, sha256_file, sha256_text
-from unlearning.provenance import code_hash, git_state, software
+from unlearning.provenance import code_hash, git_state, host, software
 
 
 def new_record(
@@ -32,7 +31,7 @@ def new_record(
         "code_sha256": code_hash(modules),
         "software": software(),
         "git": git_state(),
-        "host": {"name": platform.node(), "machine": platform.machine()},
+        "host": host(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "unlearning", *sys.argv[1:]]),
     }

@@ -31,11 +31,13 @@ from unlearning.study_tables import DIFFERENCE, DUCK_PAIR, ORIGINAL_PAIR, PAIR_D
 from unlearning.tables import read_runs
 
 IDENTITY = [
-    *("row", "claim", "experiment", "dataset", "arch", "scenario", "split", "classes_removed"),
+    *("row", "claim", "experiment", "dataset", "arch", "scenario", "classes_removed"),
     *("source", "label", "method", "metric", "layer", "measure", "percentile", "quantity"),
     *("against", "output", "pair"),
 ]
 """The columns that name a row of a table, of those that it has."""
+LISTED = 40
+"""So many values of a column does a message list."""
 CELL = [*KEY, "split", "train_seed", "unlearn_seed", "method"]
 PARTS = {"mean": statistics.fmean, "sd": statistics.stdev, "n": len}
 """What a column METRIC_PART is of the cells' values."""
@@ -93,12 +95,12 @@ class Run:
         return read_json(self._there("config.json"))["run"]
 
     def here(self, path: str) -> Path:
-        """Where a file of a command is now: below this folder, or beside it in data/."""
-        inside = Path(path)
-        for base in (f"results/{self.name}", "results"):
-            if inside.is_relative_to(base):
-                return self.folder / inside.relative_to(base)
-        return self.folder.parent.parent / inside
+        """Where a file of a command is now: below this folder, or as the command has it."""
+        made, inside = Path(f"results/{self.name}"), Path(path)
+        if inside.is_relative_to(made):
+            return self.folder / inside.relative_to(made)
+        beside = self.folder.parent.parent / inside
+        return beside if beside.is_file() else inside
 
     def _there(self, name: str) -> Path:
         path = self.folder / name
@@ -150,7 +152,7 @@ def trace(run: Run, tables: Mapping[str, Table], name: str, words: Sequence[str]
     found = {
         "run": run.folder.as_posix(),
         "table": name,
-        "row": {key: str(row[key]) for key in IDENTITY if key in row and str(row[key]) != ""},
+        "row": {key: str(row[key]) for key in IDENTITY if not pd.isna(row.get(key, math.nan))},
         "column": column,
         "value": number,
         "copies": copies,
@@ -172,28 +174,46 @@ def _one(asked: str, known: Iterable[str], what: str) -> str:
     raise NotFound(f"no {what} {asked!r}{hint} There are: {', '.join(known)}")
 
 
+def _identity(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns of IDENTITY, as the CSV file has them."""
+    names = [name for name in IDENTITY if name in frame]
+    return frame[names].map(lambda value: "" if pd.isna(value) else str(value))
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """Those that are enough to tell rows apart: an audit's rows have a number."""
+    text = _identity(frame)
+    names = list(text)
+    if "row" in names:
+        names = ["row"]
+    if "claim" in names:
+        names = [name for name in ("claim", *KEY) if name in names]
+    return text[names]
+
+
 def _choices(frame: pd.DataFrame) -> str:
-    """The columns of IDENTITY that tell rows apart, with their values."""
-    told = [name for name in IDENTITY if name in frame and frame[name].astype(str).nunique() > 1]
-    return "; ".join(
-        f"{name}: {', '.join(dict.fromkeys(frame[name].astype(str)))}" for name in told
-    )
+    """The columns that tell rows apart, with their values."""
+    found = []
+    for name, column in _named(frame).items():
+        values = [v if v and ", " not in v else repr(v) for v in dict.fromkeys(column)]
+        more = [f"… ({len(values)})"] if len(values) > LISTED else []
+        if len(values) > 1:
+            found.append(f"{name}: {', '.join([*values[:LISTED], *more])}")
+    return "; ".join(found)
 
 
 def _row(table: str, frame: pd.DataFrame, words: Sequence[str]) -> int:
     """The index of the one row that every word fits."""
-    names = [name for name in IDENTITY if name in frame]
-    text = frame[names].astype(str)
+    text = _identity(frame)
+    names = list(text)
     kept = pd.Series(True, index=frame.index)
     for word in words:
         key, equals, value = word.partition("=")
-        if equals and key in names:
-            fits = text[key] == value
-        else:
-            fits = (text == word).any(axis=1)
+        named = equals and key in names
+        fits = text[key] == value if named else (text == word).any(axis=1)
         if not fits.any():
             known = sorted({value for name in names for value in text[name]} - {""})
-            near = difflib.get_close_matches(value if equals else word, known, n=1)
+            near = difflib.get_close_matches(value if named else word, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise NotFound(f"{table}: no row has {word!r}{hint} Rows: {_choices(frame)}")
         kept &= fits
@@ -254,10 +274,10 @@ def _csv_copy(
     if not path.is_file():
         return
     there = pd.read_csv(path, dtype=str, keep_default_na=False)
-    ours = _text(frame)
-    names = [name for name in IDENTITY if name in ours and name in there]
-    same = there[(there[names] == ours.loc[place, names]).all(axis=1)]
-    copy = {"file": path.as_posix(), "column": column, "expected": ours.loc[place, column]}
+    names = [name for name in _named(frame) if name in there]
+    same = there[(there[names] == _named(frame).loc[place, names]).all(axis=1)]
+    expected = _text(frame.loc[[place]])[column].iloc[0]
+    copy = {"file": path.as_posix(), "column": column, "expected": expected}
     if column not in there or len(same) != 1:
         yield copy | {"found": None, "agrees": False}
         return
@@ -316,10 +336,12 @@ def _again(column: str, row: Mapping[str, Any], values: pd.DataFrame) -> dict[st
     metric, _, part = column.rpartition("_")
     if column in PARTS:
         metric, part = "", column
-    known = values["value"].dropna().tolist() if len(values) else []
-    if part not in PARTS or metric == "aus_of_means" or values["metric"].nunique() != 1:
+    if part not in PARTS or metric in ("aus_of_means", "group", "paper") or not len(values):
         return None
-    if metric in ("group", "paper") or (part == "sd" and len(known) < 2) or not known:
+    if values["metric"].nunique() != 1 or values["method"].nunique() != 1:
+        return None
+    known = values["value"].dropna().tolist()
+    if len(known) < {"mean": 1, "sd": 2, "n": 0}[part]:
         return None
     found = float(PARTS[part](known))
     number = float(row[column])
@@ -458,7 +480,8 @@ def run_values(
     cells = cells[cells["method"].isin(methods)]
     found = [
         cells[[*CELL, "status"]].assign(
-            metric=metric, value=cells[metric].where(cells["status"] == "ok") if metric else math.nan
+            metric=metric,
+            value=cells[metric].where(cells["status"] == "ok") if metric else math.nan,
         )
         for metric in metrics or [""]
     ]

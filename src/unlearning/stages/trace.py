@@ -33,7 +33,7 @@ INSIDE = {
 
 
 def tables(paper: Path, grid: Path) -> dict[str, Table]:
-    """Every table by name. paper: the folder with reported.csv and claims.yaml; grid: paper.yaml."""
+    """Every table by name. paper: the folder of reported.csv and claims.yaml; grid: paper.yaml."""
     found = {
         name: Table(
             lambda run, name=name: scenario_table(run.runs, name),
@@ -99,14 +99,15 @@ def _audit(paper: Path, grid: Path, run: Run) -> pd.DataFrame:
 
 def _audited(paper: Path, run: Run, row: dict, column: str) -> pd.DataFrame:
     metric = reported.METRICS.get(row["metric"])
-    name = metric.column if metric else row["metric"]
+    if metric is None:
+        return pd.DataFrame()
     values = functools.partial(audit.values, metric=metric)
-    return tracing.traced_values(run.runs, row["trace"], values, name)
+    return tracing.traced_values(run.runs, row["trace"], values, metric.column)
 
 
 def _claimed(paper: Path, run: Run, row: dict, column: str) -> pd.DataFrame:
     """The cells' values of what the claim is about."""
-    claim = next(one for one in read_claims(paper / "claims.yaml") if one.id == row["claim"])
+    claim = next(one for one in read_claims(paper / "claims.yaml") if one.claim == row["claim"])
     file = FILES[claim.table]
     frame = {"runs": lambda: run.runs, "studies": lambda: run.studies}.get(
         file, lambda: run.tidy(file)
@@ -135,7 +136,7 @@ def text(found: dict[str, Any]) -> str:
     lines += ["", *_values(found), ""]
     for cell in found["cells"]:
         lines += _cell(cell)
-    if not found["cells"]:
+    if found["values"] and not found["cells"]:
         lines.append("What made these cells is not here: no row of theirs in a manifest.")
     for model in found["models"]:
         lines += _model(model)
@@ -150,8 +151,10 @@ def _values(found: dict[str, Any]) -> list[str]:
     lines = []
     if again:
         lines.append(f"{again['part']} of {again['n']} values: {again['value']!r}")
-    else:
+    elif values:
         lines.append(f"No plain mean: the table was made again from these {len(values)} values")
+    else:
+        lines.append("No cell of this run is behind it")
     for value in values[:SHOWN]:
         names = ("method", "split", "train_seed", "unlearn_seed", "image")
         cell = ", ".join(f"{key} {value[key]}" for key in names if value.get(key))
@@ -197,7 +200,7 @@ def _model(model: dict[str, Any]) -> list[str]:
 
 
 def main(argv: list[str]) -> None:
-    """Print the trace of a number; the exit status is 1 if anything does not agree, 2 if unknown."""
+    """Print where a number is from; exit status 1 if anything does not agree, 2 if unknown."""
     parser = argparse.ArgumentParser(
         prog="unlearning trace",
         description=__doc__,
