@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -138,17 +139,20 @@ def software() -> dict[str, str]:
     return versions
 
 
-def host() -> dict[str, str | bool]:
-    """This machine: its name, architecture and model of CPU, and whether `deterministic` is asked.
+def host() -> dict[str, str | bool | None]:
+    """This machine: its name, architecture and model of CPU, and how it is asked to compute.
 
     Floating-point sums depend on the CPU's model, not on its architecture alone. `deterministic`:
-    see unlearning.device.
+    see unlearning.device. cudnn_tf32: whether a GPU may round the factors in convolutions, None
+    without torch.
     """
+    torch = sys.modules.get("torch")  # never imported for this alone
     return {
         "name": platform.node(),
         "machine": platform.machine(),
         "cpu": cpu_model(),
         "deterministic": deterministic(),
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32 if torch else None,
     }
 
 
