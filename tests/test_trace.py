@@ -180,6 +180,24 @@ def test_a_changed_record_and_a_changed_score_are_caught(traced_run):
     assert sum("aus is" in line for line in found(traced_run, *DUCK)["wrong"]) == 1
 
 
+@pytest.mark.parametrize(("metric", "factor"), [("A_r^t (%)", 100), ("AUS", 1)])
+def test_a_reported_number_leads_to_our_cells_in_its_unit(metric, factor):
+    run = reference("mini")
+    row = {"metric": metric, "trace": "fashion_mnist_mini-small_cnn/class_removal/duck"}
+    values = KNOWN["audit"].values(run, row, "ours")
+    cells = run.runs[(run.runs["method"] == "duck") & (run.runs["scenario"] == "class_removal")]
+    column = {"A_r^t (%)": "retain_test_accuracy", "AUS": "aus"}[metric]
+    assert values["value"].tolist() == (factor * cells[column]).tolist()
+    assert values["metric"].unique().tolist() == [f"100 x {column}" if factor > 1 else column]
+    assert values["train_seed"].tolist() == cells["train_seed"].tolist()
+
+
+def test_a_reported_number_without_a_cell_of_ours_says_so():
+    got = found(reference("mini"), "audit", "row=12", "ours")
+    assert got["value"] == "" and got["values"] == got["cells"] == []
+    assert found(reference("mini"), "audit", "row=12", "verdict")["value"] == "ours not run"
+
+
 def test_an_escaped_bar_is_text():
     text = "**T.** about\n\n| A \\| B | n |\n|:---|---:|\n| \\< 1 | 2 |\n"
     assert read_markdown(text) == {"T": [{"A | B": "< 1", "n": "2"}]}

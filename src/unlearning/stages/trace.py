@@ -102,7 +102,8 @@ def _audited(paper: Path, run: Run, row: dict, column: str) -> pd.DataFrame:
     if metric is None:
         return pd.DataFrame()
     values = functools.partial(audit.values, metric=metric)
-    return tracing.traced_values(run.runs, row["trace"], values, metric.column)
+    name = metric.column if metric.factor == 1 else f"{metric.factor:g} x {metric.column}"
+    return tracing.traced_values(run.runs, row["trace"], values, name)
 
 
 def _claimed(paper: Path, run: Run, row: dict, column: str) -> pd.DataFrame:
