@@ -60,7 +60,7 @@ def test_each_job_says_last_how_long_it_worked(finished):
     assert stages >= {"split", "oracle", "shadow", "unlearn", "score", "attack", "probe", "figures"}
     for log in logs:
         *_, last = log.read_text().splitlines()
-        assert re.fullmatch(r"worked \d+\.\d+ s, \d+\.\d+ s of CPU", last), log
+        assert re.fullmatch(r"worked \d+\.\d+ s, \d+\.\d+ s of CPU, \d+ MB", last), log
 
 
 def test_every_cell_is_one_row_that_ran(finished):

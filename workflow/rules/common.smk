@@ -358,7 +358,9 @@ def resource_of(name):
 DATASETS = catalogue()
 # The folder of a finished run, to draw and tabulate it again without training anything.
 FINISHED = config.get("runs", "").rstrip("/")
-CONFIG, TUNING = checked({key: config[key] for key in config if key != "runs"})
+# What `--config` may say beside a config's own keys.
+ASIDE = ("runs", "gpu")
+CONFIG, TUNING = checked({key: config[key] for key in config if key not in ASIDE})
 # In the environment, not in a rule: where files come from never changes what they hold.
 os.environ.update(UNLEARNING_SOURCES=canonical_json(CONFIG.sources))
 # glibc gives freed tensors back to the system and fetches them again at every step; kept,

@@ -6,6 +6,25 @@ localrules:
     collect,
     rulegraph,
     tune,
+    estimate,
+
+
+rule estimate:
+    """What the run will cost: jobs, hours, storage, longest chain; nothing else is run."""
+    log:
+        results("logs/estimate.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        config=canonical_json(CONFIG.model_dump()),
+        figures=[*RESULT_FIGURES, *(STUDY_FIGURES if STUDY_CELLS else [])],
+        gpu=config.get("gpu", "a100"),
+        cores=workflow.cores,
+    message:
+        "estimate run {CONFIG.run}"
+    shell:
+        "python -m unlearning estimate --config {params.config:q} --figures {params.figures}"
+        " --cores {params.cores} --gpu {params.gpu:q} 2>&1 | tee {log}"
 
 
 rule resolve_config:
