@@ -332,6 +332,12 @@ MISTAKES = {
         "{lambda_forge: 1.5",
         ["duck.yaml", "overrides.0.settings", "did you mean 'lambda_forget'"],
     ),
+    "method value": (
+        TINY,
+        "{epochs: 1, batch_ratio: 1}",
+        "{epochs: 0, batch_ratio: 1}",
+        ["tiny.yaml", "duck_one_step: settings.epochs", "greater than 0"],
+    ),
     "no original of its own": (
         TINY,
         "      - original_erm\n",

@@ -6,14 +6,18 @@ and each other. Every problem is a ConfigError that names file and key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from unlearning import config as configs
-from unlearning import grid, hyperparameters
+from unlearning import grid, hyperparameters, methods
 from unlearning.config import ConfigError, Experiment, RunConfig, Variant
 from unlearning.data.catalogue import DatasetInfo
+from unlearning.files import canonical_json
 from unlearning.methods import ORIGINALS
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.models import FAMILIES
@@ -73,6 +77,29 @@ def search(experiment: Experiment, folder: str | Path = hyperparameters.FOLDER) 
             )
     searched = {m: s for m, s in found.items() if s or m in ORIGINALS}
     return configs.tuning_experiment(experiment, searched)
+
+
+def check_bounds(
+    experiments: Iterable[Experiment], file: str, folder: str | Path = hyperparameters.FOLDER
+) -> None:
+    """Raise ConfigError for a hyper-parameter that its method would refuse: all before any runs.
+
+    Apart from `plan`, because the methods' own settings come with torch: seconds to import.
+    """
+    seen = set()
+    for experiment in experiments:
+        for variant, scenario in itertools.product(experiment.variants, SCENARIOS):
+            settings = resolved(experiment, variant, scenario, folder)
+            key = canonical_json([variant.method, settings])
+            if key in seen:
+                continue
+            seen.add(key)
+            try:
+                methods.load(variant.method).Settings(**settings)
+            except ValidationError as error:
+                where = f"{file}: {experiment.label}: methods: {variant.name}: settings"
+                problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+                raise ConfigError("\n".join(f"{where}.{problem}" for problem in problems)) from None
 
 
 def _check_methods(experiment: Experiment, where: str, folder: str | Path) -> None:

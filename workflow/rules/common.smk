@@ -38,8 +38,18 @@ STUDY_FIGURES = {
 }
 
 
+def config_file():
+    """How errors name the config."""
+    return str(workflow.configfiles[0]) if workflow.configfiles else "--config"
+
+
 def begin():
     """What happens before the first job, if there is one."""
+    try:
+        if not FINISHED:
+            plan.check_bounds(EXPERIMENTS.values(), config_file(), METHOD_FILES)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
     forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
     if workflow.local_exec:
         # Snakemake 9.27 starts a timer at each look at the queue, and each timer causes a look:
@@ -49,9 +59,8 @@ def begin():
 
 def checked(config):
     """The typed config and its searches; a problem ends Snakemake and touches nothing."""
-    file = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
     try:
-        return plan.plan(config, file, DATASETS, METHOD_FILES)
+        return plan.plan(config, config_file(), DATASETS, METHOD_FILES)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
 

@@ -73,7 +73,7 @@ class Estimate:
         if kind in self.table.index:
             return self.table.at[kind, "seconds"] * self.factor
         nearest = min(self._measured(), key=lambda row: abs(math.log(row[1] / size(arch, info)[0])))
-        self.scaled[kind] = nearest[0]
+        self.scaled[kind] = f"from {nearest[0]}"
         per_operation = self.table.at[nearest[0], "seconds"] / nearest[1]
         return per_operation * size(arch, info)[0] * self.factor
 
@@ -89,12 +89,14 @@ class Estimate:
             info = next(i for i in self.datasets.values() if costs.shape(i) == wanted)
             return job.work * self.speed(arch, info)
         kind = self._stand_in(job.kind)
+        if kind is None:
+            return 0.0
         counted = job.kind.startswith("unlearn") or job.kind in costs.PASSES
         # Work that is counted in training images holds the machine's pace already.
         return job.work * self.table.at[kind, "seconds"] * (1 if counted else self.factor)
 
-    def _stand_in(self, kind: str) -> str:
-        """The row of a kind, or of the kind that is taken for it."""
+    def _stand_in(self, kind: str) -> str | None:
+        """The row of a kind, or of the kind that is taken for it; None without any."""
         if kind in self.table.index:
             return kind
         method = kind.rpartition(" ")[0]
@@ -102,10 +104,8 @@ class Estimate:
         other = {"duck_ablated": "duck"}.get(kind.split()[1] if " " in kind else "", "")
         same += [k for k in self.table.index if other and k.startswith(f"unlearn {other} ")]
         same += [k for k in self.table.index if k.split()[0] == kind.split()[0]]
-        if not same:
-            same = ["score"]
-        self.scaled[kind] = same[0]
-        return same[0]
+        self.scaled[kind] = f"from {same[0]}" if same else "left out"
+        return same[0] if same else None
 
     def text(self, cores: int) -> str:
         """The estimate as it is printed."""
@@ -155,7 +155,7 @@ class Estimate:
                 "start-up and the filling of the GPU are not in it."
             )
         for kind, source in sorted(self.scaled.items()):
-            lines.append(f"not measured: {kind}: from {source}")
+            lines.append(f"not measured: {kind}: {source}")
         return lines
 
 
