@@ -19,7 +19,7 @@ rule estimate:
         config=canonical_json(CONFIG.model_dump()),
         figures=[*RESULT_FIGURES, *(STUDY_FIGURES if STUDY_CELLS else [])],
         gpu=config.get("gpu", "a100"),
-        cores=workflow.cores,
+        cores=lambda w: workflow.cores,
     message:
         "estimate run {CONFIG.run}"
     shell:
