@@ -52,7 +52,7 @@ class Variant(Strict):
 
 
 class Resources(Strict):
-    """What one training or unlearning job asks of a scheduler."""
+    """What one training or unlearning job asks of a scheduler; a second attempt asks for more."""
 
     runtime: int = Field(30, gt=0, description="minutes")
     mem_mb: int = Field(3000, gt=0)

@@ -8,19 +8,17 @@ was measured on one architecture is predicted on another.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-
-import pandas as pd
 
 from unlearning import grid, hyperparameters
 from unlearning.config import Experiment, RunConfig
 from unlearning.data.catalogue import DatasetInfo
 from unlearning.plan import resolved
 
-COLUMNS = ["kind", "seconds", "low", "high", "memory_mb", "n"]
 FILE = "configs/costs.csv"
 TRAIN = "train"
 BYTES = 4  # of a logit
@@ -224,16 +222,29 @@ def _report(config: RunConfig, made: list[str], figures: Iterable[str], studies:
     return found
 
 
-def read(path: str | Path = FILE) -> pd.DataFrame:
-    """The table of measured costs, by kind: seconds a unit of work with their range, memory, n.
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """A row of the table: seconds a unit of work, over all jobs and of the least and the most of
+    them (NaN for one that was not taken from jobs); peak memory in MB; how many jobs."""
 
-    Raises ValueError, naming the file, for a missing column.
-    """
-    frame = pd.read_csv(path)
-    absent = [name for name in COLUMNS if name not in frame]
-    if absent:
-        raise ValueError(f"{path}: no column {', '.join(absent)}")
-    return frame.set_index("kind")
+    seconds: float
+    low: float
+    high: float
+    memory_mb: float
+    n: int
+
+
+def read(path: str | Path = FILE) -> dict[str, Cost]:
+    """The table of measured costs, by kind. Raises ValueError, naming the file, if it is none."""
+    with open(path, newline="", encoding="utf-8") as handle:
+        try:
+            rows = {row.pop("kind"): row for row in csv.DictReader(handle)}
+            return {
+                kind: Cost(**{k: float(v or "nan") for k, v in row.items()} | {"n": int(row["n"])})
+                for kind, row in rows.items()
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: no table of costs ({error!r})") from error
 
 
 def longest(found: Iterable[Job], spent: Mapping[str, float]) -> tuple[float, list[str]]:

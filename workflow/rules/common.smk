@@ -2,11 +2,12 @@
 import functools
 import glob
 import json
+import math
 import shlex
 
 from snakemake.exceptions import WorkflowError
 
-from unlearning import forkserver, grid, hyperparameters, plan
+from unlearning import costs, forkserver, grid, hyperparameters, plan
 from unlearning.data.catalogue import catalogue
 from unlearning.files import canonical_json
 from unlearning.methods import REFERENCES
@@ -364,7 +365,42 @@ def resource_of(name):
     return lambda w: getattr(experiment_of(w).resources, name)
 
 
+def grows(name):
+    """The same for what a second attempt asks twice of."""
+    return lambda w, attempt: attempt * getattr(experiment_of(w).resources, name)
+
+
+def memory(rule, of=lambda w: 0):
+    """The MB of a rule: half as much again as its measured peak on the embedded data.
+
+    of: the MB of logits that a job reads, which count four times.
+    """
+    measured = max(
+        c.memory_mb for kind, c in MEASURED.items() if kind.split()[0] == rule
+    )
+    return lambda w, attempt: attempt * math.ceil(1.5 * measured + 4 * of(w))
+
+
+def minutes(w, attempt):
+    """The minutes of a job that reads logits: ten, and one for each 50 MB."""
+    return attempt * math.ceil(10 + logits_mb(w) / 50)
+
+
+def logits_mb(w):
+    """MB of the logits on all images of a group or of all groups of an ensemble, and of the pool."""
+    experiment = experiment_of(w)
+    seeds = [w.train_seed] if hasattr(w, "train_seed") else experiment.train_seeds
+    cells = [
+        c for s in seeds for c in GROUPS[w.experiment, w.scenario, w.split, int(s)]
+    ]
+    shadows = experiment.attacks.shadows if experiment.attacks else 0
+    info = DATASETS[experiment.dataset]
+    images = info.train + info.test
+    return (len(cells) + shadows) * 4 * info.classes * images / 1e6
+
+
 DATASETS = catalogue()
+MEASURED = costs.read()
 # The folder of a finished run, to draw and tabulate it again without training anything.
 FINISHED = config.get("runs", "").rstrip("/")
 # What `--config` may say beside a config's own keys.

@@ -79,6 +79,8 @@ rule tabulate:
         results("logs/tabulate.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("tabulate"),
     params:
         folder=lambda w, output: os.path.dirname(output[0]),
         code=code("tabulate"),
@@ -99,6 +101,8 @@ rule plot:
         results("logs/figures/{figure}.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("plot"),
     params:
         stem=lambda w, output: os.path.splitext(output[0])[0],
         script="figures/{figure}.py",
@@ -141,6 +145,8 @@ rule audit:
         results("logs/audit.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("audit"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
         out=lambda w, output: os.path.dirname(output[0]),
@@ -165,6 +171,8 @@ rule paper:
         results("logs/paper.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("paper"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
         made=lambda w, output: os.path.dirname(output[0]),
@@ -207,6 +215,8 @@ rule report:
         results("logs/report.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("report"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
         made=lambda w, output: os.path.dirname(output[0]),

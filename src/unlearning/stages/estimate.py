@@ -8,7 +8,6 @@ import json
 import math
 from pathlib import Path
 
-import pandas as pd
 from tabulate import tabulate
 
 from unlearning import costs
@@ -50,14 +49,14 @@ class Estimate:
     def __init__(
         self,
         config: RunConfig,
-        table: pd.DataFrame,
+        table: dict[str, costs.Cost],
         figures: list[str],
         gpu: str = "a100",
         factor: float | None = None,
     ) -> None:
         self.config, self.table = config, table
         self.gpu, self.rates = gpu, stated_gpu(gpu)
-        self.factor = pace() / table.at["pace", "seconds"] if factor is None else factor
+        self.factor = pace() / table["pace"].seconds if factor is None else factor
         self.scaled: dict[str, str] = {}
         self.datasets = catalogue()
         on_gpu = [e for e in config.experiments if e.resources.gpu]
@@ -70,17 +69,17 @@ class Estimate:
         if self.precision:
             return BACKWARD * size(arch, info)[0] / self.rates[self.precision]
         kind = costs.train_kind(arch, info)
-        if kind in self.table.index:
-            return self.table.at[kind, "seconds"] * self.factor
+        if kind in self.table:
+            return self.table[kind].seconds * self.factor
         nearest = min(self._measured(), key=lambda row: abs(math.log(row[1] / size(arch, info)[0])))
         self.scaled[kind] = f"from {nearest[0]}"
-        per_operation = self.table.at[nearest[0], "seconds"] / nearest[1]
+        per_operation = self.table[nearest[0]].seconds / nearest[1]
         return per_operation * size(arch, info)[0] * self.factor
 
     def _measured(self) -> list[tuple[str, float]]:
         """The rows of trainings, with the operations of one image forwards."""
         by_shape = {costs.shape(info): info for info in self.datasets.values()}
-        rows = [kind.split() for kind in self.table.index if kind.startswith(costs.TRAIN)]
+        rows = [kind.split() for kind in self.table if kind.startswith(costs.TRAIN)]
         return [(" ".join(row), size(row[1], by_shape[row[2]])[0]) for row in rows]
 
     def _seconds(self, job: costs.Job) -> float:
@@ -93,17 +92,17 @@ class Estimate:
             return 0.0
         counted = job.kind.startswith("unlearn") or job.kind in costs.PASSES
         # Work that is counted in training images holds the machine's pace already.
-        return job.work * self.table.at[kind, "seconds"] * (1 if counted else self.factor)
+        return job.work * self.table[kind].seconds * (1 if counted else self.factor)
 
     def _stand_in(self, kind: str) -> str | None:
         """The row of a kind, or of the kind that is taken for it; None without any."""
-        if kind in self.table.index:
+        if kind in self.table:
             return kind
         method = kind.rpartition(" ")[0]
-        same = [k for k in self.table.index if method and k.startswith(f"{method} ")]
+        same = [k for k in self.table if method and k.startswith(f"{method} ")]
         other = {"duck_ablated": "duck"}.get(kind.split()[1] if " " in kind else "", "")
-        same += [k for k in self.table.index if other and k.startswith(f"unlearn {other} ")]
-        same += [k for k in self.table.index if k.split()[0] == kind.split()[0]]
+        same += [k for k in self.table if other and k.startswith(f"unlearn {other} ")]
+        same += [k for k in self.table if k.split()[0] == kind.split()[0]]
         self.scaled[kind] = f"from {same[0]}" if same else "left out"
         return same[0] if same else None
 
