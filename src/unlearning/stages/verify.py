@@ -48,8 +48,8 @@ def main(argv: list[str]) -> None:
     found = Check(options.root, options.data)
     for line in found.problems:
         print(line)
-    for path in found.spoiled if options.delete else ():
-        path.unlink(missing_ok=True)
+    for path in found.to_remove() if options.delete else ():
+        path.unlink()
         print(f"removed {path}")
     print(f"{found.checked} files checked, {len(found.problems)} problems")
     if found.problems:
@@ -59,14 +59,15 @@ def main(argv: list[str]) -> None:
 class Check:
     """The files of a run, checked.
 
-    checked: how many. problems: a line each. spoiled: the files to remove so that Snakemake makes
-    them again.
+    checked: how many. problems: a line each.
     """
 
     def __init__(self, root: Path, data: Path) -> None:
         self.checked = 0
         self.problems: list[str] = []
-        self.spoiled: dict[Path, None] = {}
+        self._root = root
+        self._spoiled: set[Path] = set()
+        self._inputs: dict[Path, dict[str, Path]] = {}
         self._damaged: set[Path] = set()
         self._hashes: dict[Path, str] = {}
         records = {}
@@ -83,13 +84,30 @@ class Check:
             if record is not None:
                 self._made_from(path, record)
 
+    def to_remove(self) -> list[Path]:
+        """The files to remove so that Snakemake makes them again.
+
+        Those that are wrong, all that was made from them or together with them, and the run's CSV
+        files: Snakemake makes no file again that nothing asks for.
+        """
+        spoiled = {path.resolve() for path in self._spoiled}
+        size = -1
+        while len(spoiled) > size:
+            size = len(spoiled)
+            for record, inputs in self._inputs.items():
+                if spoiled & {file.resolve() for file in (record, *inputs.values())}:
+                    spoiled |= {file.resolve() for file in _made_with(record)}
+        if spoiled:
+            spoiled |= {path.resolve() for path in self._root.glob("*.csv")}
+        return [path for path in sorted(spoiled) if path.exists()]
+
     def _record(self, path: Path) -> dict[str, Any] | None:
         """Check a record and the files beside it; give its content if it can be believed."""
-        record = self._try(path, (path,), read_record, path)
+        record = self._try(path, _made_with(path), read_record, path)
         for role in ROLES if record else ():
             file = path.with_name(f"{role}.safetensors")
             if file.exists():
-                self._try(file, (file, path), check_made, file, role, record, self._sha(file))
+                self._try(file, _made_with(path), check_made, file, role, record, self._sha(file))
         return record
 
     def _packed(self, facts: Path) -> None:
@@ -115,11 +133,14 @@ class Check:
     def _made_from(self, path: Path, record: Mapping[str, Any]) -> None:
         """Name a record whose inputs are other files by now; damaged ones are named themselves."""
         words = shlex.split(record["command"])
-        for role in record["inputs"]:
-            file = Path(words[words.index(f"--{role}") + 1])
+        named = {role: Path(words[words.index(f"--{role}") + 1]) for role in record["inputs"]}
+        self._inputs[path] = named
+        for role, file in named.items():
             changed = file.exists() and self._sha(file) != record["inputs"][role]
             if changed and file not in self._damaged:
-                self._note(path, f"made from other files: its {role}, {file}, changed", (path,))
+                self._note(
+                    path, f"made from other files: its {role}, {file}, changed", _made_with(path)
+                )
 
     def _try(self, path: Path, spoiled: tuple[Path, ...], read: Callable, *arguments: Any) -> Any:
         """What `read` gives; None, and the file and what it spoils are noted, if it is damaged."""
@@ -132,13 +153,18 @@ class Check:
 
     def _note(self, path: Path, wrong: str, spoiled: tuple[Path, ...]) -> None:
         self.problems.append(f"{path}: {wrong}")
-        self.spoiled |= dict.fromkeys(spoiled)
+        self._spoiled |= set(spoiled)
         self._damaged.add(path)
 
     def _sha(self, path: Path) -> str:
         if path not in self._hashes:
             self._hashes[path] = sha256_file(path)
         return self._hashes[path]
+
+
+def _made_with(record: Path) -> tuple[Path, ...]:
+    """A record and the files that its job made beside it."""
+    return record, *(record.with_name(f"{role}.safetensors") for role in ROLES)
 
 
 def _files(root: Path, ending: str) -> Iterator[Path]:
