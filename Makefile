@@ -22,10 +22,12 @@ reproduce: $(READY)
 	@echo "All in one page: results/mini/report.html   Paper: results/mini/paper.pdf   Audit: results/mini/audit.html"
 
 test: $(READY)
+	rm -rf results/reliability/test
 	python -m pytest --numprocesses auto --dist loadfile
 
 # make nightly     fuzzes what is read for long: more than 100,000 inputs
 nightly: $(READY)
+	rm -rf results/reliability/nightly
 	UNLEARNING_NIGHTLY=1 python -m pytest --numprocesses auto --dist loadfile tests/test_fuzz_*.py
 
 # make lint        style of Python and of the workflow

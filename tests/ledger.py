@@ -1,7 +1,7 @@
 """What the fault and fuzz tests did to the project, counted as they run.
 
 `count` appends to a file of the process below `results/reliability/`; the README's table is made
-of all of them by `workflow/scripts/write_reliability.py`.
+of all of them by `workflow/scripts/write_reliability.py`. `make test` begins with none.
 """
 
 from __future__ import annotations
@@ -58,9 +58,3 @@ def count(what: str, times: int = 1, lost: int = 0) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with open(FOLDER / f"{os.getpid()}.csv", "a", newline="") as handle:
         csv.writer(handle).writerow([what, times, lost])
-
-
-def begin() -> None:
-    """Forget what an earlier run of the tests counted."""
-    for file in FOLDER.glob("*.csv"):
-        file.unlink()

@@ -41,11 +41,15 @@ def counted(run: str) -> pd.DataFrame:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """The counts as Markdown: a row for each of ledger.DONE, and one of sums."""
+    """The counts as Markdown: the faults and their sums, then the inputs and theirs."""
     times = frame.pivot(index="what", columns="run", values="times").reindex(columns=list(RUNS))
-    times = times.assign(lost=frame.groupby("what")["lost"].sum()).reindex(list(ledger.DONE))
-    times = times.dropna(how="all").rename(index=ledger.DONE)
-    times.loc["**All**"] = times.sum(min_count=1)
+    times = times.assign(lost=frame.groupby("what")["lost"].sum())
+    parts = []
+    for label, keys in (("faults", ledger.FAULTS), ("inputs", ledger.INPUTS)):
+        part = times.reindex(list(keys)).dropna(how="all").rename(index=keys)
+        part.loc[f"**All {label}**"] = part.sum(min_count=1)
+        parts.append(part)
+    times = pd.concat(parts)
     cells = times.astype("Int64").map(lambda n: "–" if pd.isna(n) else f"{n:,}")
     headers = ["What the tests do", *RUNS.values(), "Lost"]
     return tabulate(cells, headers, "pipe", colalign=("left", *["right"] * 3))
@@ -59,15 +63,10 @@ def with_table(text: str, frame: pd.DataFrame) -> str:
     return head + MARK + table(frame) + END + rest.partition(END)[2]
 
 
-def faults(found: pd.DataFrame, committed: pd.DataFrame) -> list[str]:
-    """What is wrong with the counts of a run: something was lost, or not done as committed."""
+def absent(found: pd.DataFrame, committed: pd.DataFrame) -> list[str]:
+    """What the committed counts have and a run has not: its tests were skipped."""
     expected = committed["what"][committed["run"].isin(found["run"])]
-    absent = [what for what in expected if what not in set(found["what"])]
-    lost = found["what"][found["lost"] > 0]
-    return [
-        *(f"not done: {ledger.DONE[what]}" for what in absent),
-        *(f"something was lost: {ledger.DONE[what]}" for what in lost),
-    ]
+    return [ledger.DONE[what] for what in expected if what not in set(found["what"])]
 
 
 def main() -> None:
@@ -81,7 +80,9 @@ def main() -> None:
     before = pd.read_csv(COUNTED) if COUNTED.exists() else found.head(0)
     if options.check:
         print(table(found))
-        sys.exit("\n".join(faults(found, before)) or None)
+        for row in absent(found, before):
+            print(f"not done on this machine: {row}")
+        sys.exit(int(found["lost"].sum() > 0))
     frame = pd.concat([before[before["run"] != run], found])[["what", "run", "times", "lost"]]
     write_text(COUNTED, frame.to_csv(index=False))
     write_text(README, with_table(README.read_text(encoding="utf-8"), frame))
