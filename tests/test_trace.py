@@ -213,7 +213,8 @@ def test_the_command_says_everything_and_its_status_is_the_answer(copied, capsys
         text = capsys.readouterr().out
         assert "class-8, train_seed 1" in text and "python -m unlearning unlearn" in text
         assert ("Everything that is here agrees." in text) == (status == 0)
-        edit(copied.made / "tables/class_removal.md", "| duck ", "| kcud ")
+        if status == 0:
+            edit(copied.made / "tables/class_removal.md", "| duck ", "| kcud ")
     with pytest.raises(SystemExit) as ended:
         main([*words[:2], "dukc", "aus"])
     assert ended.value.code == 2 and "did you mean duck?" in capsys.readouterr().err
