@@ -6,7 +6,6 @@ import dataclasses
 import importlib
 from pathlib import Path
 
-import ledger
 import pytest
 import torch
 from torch import nn
@@ -25,12 +24,6 @@ from unlearning.records import RECORD, read_record, write_record
 ROOT = Path(__file__).resolve().parents[1]
 FEW = ("epochs", "repair_epochs", "noise_steps")  # settings cut short in the tests
 METHOD_FILES = ROOT / "configs" / "methods"
-
-
-def pytest_sessionstart(session):
-    """Count afresh, once for all the processes of a run."""
-    if not hasattr(session.config, "workerinput"):
-        ledger.begin()
 
 
 @pytest.fixture(autouse=True, scope="session")

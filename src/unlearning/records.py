@@ -7,7 +7,6 @@ whoever reads a model or its outputs can tell that they are the ones that were m
 from __future__ import annotations
 
 import datetime
-import platform
 import resource
 import shlex
 import sys
@@ -25,7 +24,7 @@ from unlearning.files import (
     sha256_text,
     write_sealed,
 )
-from unlearning.provenance import code_hash, git_state, software
+from unlearning.provenance import code_hash, git_state, host, software
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +50,7 @@ def new_record(
         "code_sha256": code_hash(modules),
         "software": software(),
         "git": git_state(),
-        "host": {"name": platform.node(), "machine": platform.machine()},
+        "host": host(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "unlearning", *sys.argv[1:]]),
     }
