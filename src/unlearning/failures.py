@@ -14,8 +14,8 @@ from unlearning.files import STORAGE
 
 PACKAGE = __package__
 RAISE = dis.opmap["RAISE_VARARGS"]
-MEMORY = ("out of memory", "annot allocate memory")
-"""What torch and the loader of libraries say, in the words of CUDA and of the C library."""
+MEMORY = ("out of memory", "annot allocate memory", "an't allocate memory")
+"""What torch, CUDA and the C library say."""
 
 
 @contextlib.contextmanager
