@@ -27,8 +27,8 @@ from unlearning.config import ConfigError
 from unlearning.plan import plan
 
 FILE = "configs/mine.yaml"
-TIMES = 20_000 if ledger.NIGHTLY else 2_000
-PLANNED = 400 if ledger.NIGHTLY else 24
+TIMES = 6_000 if ledger.NIGHTLY else 2_000
+PLANNED = 120 if ledger.NIGHTLY else 24
 LONGEST = 2_000  # characters of a line: it says what is wrong, not the whole of it
 SHAPES = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
