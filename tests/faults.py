@@ -15,10 +15,13 @@ import pytest
 
 
 class Child:
-    """A fork of this process, which has torch already; its words go to a file."""
+    """A fork of this process, which has torch already; its words go to a file.
+
+    Used as a context, it is killed at the end if it is still there.
+    """
 
     def __init__(self, work: Callable[[], None], log: Path) -> None:
-        self.log = log
+        self.log, self.status = log, None
         sys.stdout.flush()
         sys.stderr.flush()
         self.number = os.fork()
@@ -48,7 +51,17 @@ class Child:
 
     def end(self) -> int:
         """The exit status; of a killed process, minus the signal."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.number, 0)[1])
+        if self.status is None:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.number, 0)[1])
+        return self.status
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.status is None:  # else its number may be another's by now
+            self.kill()
+            self.end()
 
     @property
     def words(self) -> str:

@@ -49,19 +49,13 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def space(tmp_path_factory):
     """A workspace with the runs.csv of four cells; each test leaves it as finished as before."""
     space = Workspace.create(tmp_path_factory.mktemp("faults"))
     (space.root / "configs/tiny.yaml").write_text(yaml.safe_dump(TINY))
     status, text = space.snakemake(RUNS, *PROFILE)
     assert status == 0, text
     return space
-
-
-@pytest.fixture
-def space(finished):
-    assert finished.planned(RUNS, *PROFILE) == {}
-    return finished
 
 
 def found(space: Workspace) -> list[dict[str, str]]:

@@ -52,18 +52,18 @@ def test_processes_that_race_for_one_download_all_end_well(published, tmp_path):
         os.write(writer, b".")
         os.read(go, 1)
 
-    slow = racer(info, out, "slow", wait)
-    os.read(there, 1)
-    killed = racer(info, out, "killed", lambda: (os.write(writer, b"."), time.sleep(60)))
-    os.read(there, 1)
-    assert len(leftovers(out)) == 2  # both are in the middle
-    killed.kill()
-    assert killed.end() == -signal.SIGKILL
-    quick = [racer(info, out, f"quick-{number}") for number in range(2)]
-    ends = [child.end() for child in quick]
-    assert_packed(sample, out)
-    os.write(start, b".")
-    ends.append(slow.end())
+    with racer(info, out, "slow", wait) as slow:
+        os.read(there, 1)
+        with racer(info, out, "killed", lambda: (os.write(writer, b"."), time.sleep(60))) as killed:
+            os.read(there, 1)
+            assert len(leftovers(out)) == 2  # both are in the middle
+            killed.kill()
+            assert killed.end() == -signal.SIGKILL
+        quick = [racer(info, out, f"quick-{number}") for number in range(2)]
+        ends = [child.end() for child in quick]
+        assert_packed(sample, out)
+        os.write(start, b".")
+        ends.append(slow.end())
     wrong = [end for end in ends if end] + leftovers(out)
     for name, content in sample.files.items():
         wrong += [name] if (out / "downloads" / info.name / name).read_bytes() != content else []
