@@ -783,7 +783,7 @@ def test_stage_says_on_stderr_what_it_did(tmp_path):
         command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
     )
     assert done.returncode == 0
-    assert re.fullmatch(r"worked [\d.]+ s, [\d.]+ s of CPU\n", done.stdout)
+    assert re.fullmatch(r"worked [\d.]+ s, [\d.]+ s of CPU, \d+ MB\n", done.stdout)
     expected = [f"verified {MINI / file.file} ({file.checksum})" for file in info.files]
     expected += [f"packed 3000 + 1000 images into {tmp_path / info.name}.safetensors"]
     said = [line for line in done.stderr.splitlines() if line.startswith(info.name)]

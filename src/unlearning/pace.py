@@ -12,11 +12,11 @@ from unlearning.data.catalogue import DatasetInfo
 from unlearning.models import build
 from unlearning.optim import SGD
 
-STEPS, BATCH, REPEATS = 20, 64, 5
+STEPS, BATCH, REPEATS = 20, 64, 10
 
 
 def pace() -> float:
-    """Seconds of 20 training steps of the small network on one thread: the best of five.
+    """Seconds of 20 training steps of the small network on one thread: the best of ten.
 
     The best, since other work on the machine can only make it slower.
     """

@@ -47,6 +47,7 @@ def workspace(folder: Path, data: Path | None = None) -> Workspace:
     config = yaml.safe_load((folder / "configs/tiny.yaml").read_text())
     (experiment,) = config["experiments"]
     experiment |= {"methods": ["duck"], "resources": ASKED}
+    del experiment["scenarios"]["homogeneous_removal"]
     (folder / "configs/small.yaml").write_text(yaml.safe_dump(config | {"run": "small"}))
     experiment["training"]["epochs"] = 12
     (folder / "configs/long.yaml").write_text(yaml.safe_dump(config | {"run": "long"}))
@@ -155,7 +156,7 @@ def test_short_jobs_are_submitted_together_and_trainings_alone(submitted):
     alone = ("fetch_dataset", "train_original", "train_oracle", "train_shadow", "unlearn")
     single = sum(int(table[rule]) for rule in alone)
     short = int(table["total"]) - local - single
-    assert short >= 15
+    assert short >= 10
     assert len(jobs) <= single + 5, [job["Comment"] for job in jobs]
 
 

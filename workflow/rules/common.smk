@@ -371,7 +371,7 @@ def grows(name):
 
 
 def memory(rule, of=lambda w: 0):
-    """The MB of a rule: half as much again as its measured peak on the embedded data.
+    """The MB of a rule: half as much again as its measured peak on the embedded data, or 2000.
 
     of: the MB of logits that a job reads, which count four times.
     """

@@ -185,7 +185,7 @@ def _read_cifar(
         }
         tensors = {}
         for part, members in (("train", train), ("test", (test,))):
-            images = np.concatenate([batches[name]["data"] for name in members])
+            images = np.concatenate([batches[name]["data"].value for name in members])
             images = images.reshape(-1, info.channels, info.size, info.size)
             if images.dtype != np.uint8:
                 raise FormatError(f"{path}: expected uint8 images, found {images.dtype}")
@@ -195,21 +195,46 @@ def _read_cifar(
         return tensors, list(batches[meta[0]][meta[1]])
 
 
+class _Array:
+    """What stands in for a pickled array: NumPy's own restoring crashes on a damaged state."""
+
+    value = None
+
+    def __setstate__(self, state: tuple) -> None:
+        import numpy as np
+
+        _, size, kind, by_columns, raw = state
+        if kind.code not in ("u1", "uint8") or by_columns:
+            raise FormatError(f"expected rows of uint8, found {kind.code!r}")
+        content = raw.encode("latin1") if isinstance(raw, str) else raw
+        self.value = np.frombuffer(content, np.uint8).reshape(size)
+
+
+class _Kind:
+    """What stands in for a pickled NumPy type."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.code = code
+
+    def __setstate__(self, state: tuple) -> None:
+        """Byte order and the like, which one byte has none of."""
+
+
 class _ArraysOnly(pickle.Unpickler):
-    """Loads the NumPy arrays of Python 2 pickles and refuses every other object."""
+    """Loads the uint8 arrays of Python 2 pickles, and no object of another kind.
+
+    Nothing that a pickle names is ever called: arrays and their types are stand-ins of our own.
+    """
 
     def __init__(self, content: bytes, where: str):
         super().__init__(io.BytesIO(content), encoding="latin1")
         self.where = where
 
     def find_class(self, module: str, name: str) -> Any:
-        import numpy as np
-
         allowed = {
-            # Taken from an array itself: its home differs between NumPy 1 and 2.
-            ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
+            ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Array(),
+            ("numpy", "ndarray"): _Array,
+            ("numpy", "dtype"): _Kind,
         }
         if (module, name) not in allowed:
             raise UnsafeArchive(
