@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from here import CORES, ROOT, library
 
-WORKED = re.compile(r"worked (\d+\.\d+) s, (\d+\.\d+) s of CPU")
+WORKED = re.compile(r"worked (\d+\.\d+) s, (\d+\.\d+) s of CPU, \d+ MB")
 
 
 def work_of(log: str) -> tuple[float, float] | None:
@@ -52,7 +52,7 @@ def accounts(jobs: dict[str, tuple[float, float] | None], wall: float, cores: in
         lines.append(f"scheduling, start-up and idle: {idle:.0%} of cores x wall")
     for verb, each in by_verb.items():
         seconds, spent = (sum(one[k] for one in each) for k in (0, 1))
-        lines.append(f"{verb}: {len(each)} jobs, {seconds:.1f} s, {spent:.1f} s of CPU")
+        lines.append(f"{verb}: {len(each)} jobs, {seconds:.1f} s, {spent:.1f} s of CPU, \d+ MB")
     lines += [f"unmeasured: {log}" for log, found in jobs.items() if not found]
     return lines
 

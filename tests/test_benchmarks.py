@@ -274,9 +274,9 @@ def test_no_path_of_this_machine_and_no_unknown_part_gets_into_the_results(capsy
 @pytest.mark.parametrize(
     ("log", "work"),
     [
-        ("epoch 1\nworked 2.310 s, 2.204 s of CPU\n", (2.31, 2.204)),
-        ("worked 2.310 s, 2.204 s of CPU\nan error\n", None),
-        ("it worked 2.310 s, 2.204 s of CPU\n", None),
+        ("epoch 1\nworked 2.310 s, 2.204 s of CPU, 300 MB\n", (2.31, 2.204)),
+        ("worked 2.310 s, 2.204 s of CPU, 300 MB\nan error\n", None),
+        ("it worked 2.310 s, 2.204 s of CPU, 300 MB\n", None),
         ("", None),
     ],
 )
@@ -286,9 +286,9 @@ def test_a_job_says_its_work_in_its_last_line(log, work):
 
 def test_the_accounts_of_a_run(tmp_path):
     logs = {
-        "data/logs/x.log": "worked 1.000 s, 0.500 s of CPU",
-        "results/tiny/logs/train/a.log": "worked 4.000 s, 3.000 s of CPU",
-        "results/tiny/logs/train/b.log": "worked 3.000 s, 3.000 s of CPU",
+        "data/logs/x.log": "worked 1.000 s, 0.500 s of CPU, 300 MB",
+        "results/tiny/logs/train/a.log": "worked 4.000 s, 3.000 s of CPU, 300 MB",
+        "results/tiny/logs/train/b.log": "worked 3.000 s, 3.000 s of CPU, 300 MB",
         "results/tiny/logs/collect.log": "nothing",
     }
     for name, text in logs.items():
