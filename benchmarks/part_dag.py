@@ -52,7 +52,7 @@ def accounts(jobs: dict[str, tuple[float, float] | None], wall: float, cores: in
         lines.append(f"scheduling, start-up and idle: {idle:.0%} of cores x wall")
     for verb, each in by_verb.items():
         seconds, spent = (sum(one[k] for one in each) for k in (0, 1))
-        lines.append(f"{verb}: {len(each)} jobs, {seconds:.1f} s, {spent:.1f} s of CPU, \d+ MB")
+        lines.append(f"{verb}: {len(each)} jobs, {seconds:.1f} s, {spent:.1f} s of CPU")
     lines += [f"unmeasured: {log}" for log, found in jobs.items() if not found]
     return lines
 
