@@ -280,8 +280,8 @@ MISTAKES = {
     ),
     "half a file under a final name": (
         "files.py",
-        'final.with_name(f".{final.name}.{os.getpid()}.part")',
-        "final",
+        "yield temporary\n            os.fsync",
+        "yield final\n            os.fsync",
         "test_provenance.py::test_the_old_file_is_there_until_the_new_one_is_whole",
     ),
 }

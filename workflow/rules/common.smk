@@ -375,10 +375,9 @@ def memory(rule, of=lambda w: 0):
 
     of: the MB of logits that a job reads, which count four times.
     """
-    measured = max(
-        c.memory_mb for kind, c in MEASURED.items() if kind.split()[0] == rule
-    )
-    return lambda w, attempt: attempt * math.ceil(1.5 * measured + 4 * of(w))
+    peaks = [c.memory_mb for kind, c in MEASURED.items() if kind.split()[0] == rule]
+    base = max((1.5 * mb for mb in peaks if not math.isnan(mb)), default=2000)
+    return lambda w, attempt: attempt * math.ceil(base + 4 * of(w))
 
 
 def minutes(w, attempt):
