@@ -1,0 +1,276 @@
+"""The DAG on a SLURM cluster of one node: whole, cancelled, drained, and submitted twice."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import ledger
+import pytest
+import slurm
+import yaml
+from workspace import Workspace
+
+PROFILE = ("--workflow-profile", "workflow/profiles/slurm")
+# A cluster without accounting, which answers at once and whose node has two cores.
+NODE = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2")
+SMALL = ("--cores", "2", "--latency-wait", "20")
+ORIGINAL = "results/{run}/fashion_mnist_mini-small_cnn/originals/train-0/model.safetensors"
+LOG = "results/{run}/logs/originals/fashion_mnist_mini-small_cnn/train-0.log"
+ASKED = {"runtime": 47, "mem_mb": 3210}
+LOCAL_RULES = {"all", "resolve_config", "collect", "rulegraph"}
+DIFFERS = {"unlearning_seconds", "official_seconds", "peak_memory_mb", "commit"}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The running cluster; skips, with the reason, where there can be none."""
+    if missing := slurm.what_is_missing():
+        pytest.skip(missing)
+    running = slurm.Cluster()
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+def workspace(folder: Path, data: Path | None = None) -> Workspace:
+    """A copy of the project with two configs: a small grid, and a training of many epochs."""
+    folder.mkdir(exist_ok=True)
+    space = Workspace.create(folder)
+    config = yaml.safe_load((folder / "configs/tiny.yaml").read_text())
+    (experiment,) = config["experiments"]
+    experiment |= {"methods": ["duck"], "resources": ASKED}
+    (folder / "configs/small.yaml").write_text(yaml.safe_dump(config | {"run": "small"}))
+    experiment["training"]["epochs"] = 12
+    (folder / "configs/long.yaml").write_text(yaml.safe_dump(config | {"run": "long"}))
+    if data:
+        shutil.copytree(data / "data", folder / "data")
+    return space
+
+
+@pytest.fixture(scope="module")
+def local(cluster, tmp_path_factory):
+    """The small grid and the long training, run without SLURM."""
+    space = workspace(tmp_path_factory.mktemp("local"))
+    for run, target in (("small", "all"), ("long", ORIGINAL.format(run="long"))):
+        status, text = space.snakemake(target, config=f"configs/{run}.yaml")
+        assert status == 0, text
+    return space
+
+
+class Submission:
+    """Snakemake, started in a workspace as on a login node; `wait` gives its exit status."""
+
+    def __init__(self, cluster, space, run, *words, profile=(*PROFILE, *NODE)):
+        shims = cluster.environment["PATH"].split(os.pathsep)[0]
+        environment = space.environment() | cluster.environment
+        environment["PATH"] = os.pathsep.join((shims, space.environment()["PATH"]))
+        self.before = {job["JobId"] for job in cluster.jobs()}
+        self.cluster, self.file = cluster, space.root / f"said-{time.monotonic_ns()}"
+        command = ["snakemake", *words, *profile, *SMALL, "--configfile", f"configs/{run}.yaml"]
+        with open(self.file, "wb") as output:
+            self.process = subprocess.Popen(
+                ["timeout", "-k", "20", "400", *command],
+                cwd=space.root,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self) -> int:
+        return self.process.wait(430)
+
+    @property
+    def text(self) -> str:
+        return self.file.read_text()
+
+    def jobs(self) -> list[dict[str, str]]:
+        """The cluster's jobs since this was started."""
+        return [job for job in self.cluster.jobs() if job["JobId"] not in self.before]
+
+    def until(self, condition, what: str) -> None:
+        """Wait for a condition while Snakemake runs."""
+        end = time.monotonic() + 200
+        while not condition():
+            assert self.process.poll() is None, f"ended before {what}\n{self.text}"
+            assert time.monotonic() < end, f"never saw {what}\n{self.text}"
+            time.sleep(0.2)
+
+
+def states(submission: Submission) -> list[str]:
+    return [job["JobState"] for job in submission.jobs()]
+
+
+def weights(space: Workspace, run: str) -> bytes:
+    return (space.root / ORIGINAL.format(run=run)).read_bytes()
+
+
+def rows(space: Workspace) -> list[dict[str, str]]:
+    with open(space.root / "results/small/runs.csv", newline="") as handle:
+        found = list(csv.DictReader(handle))
+    return [{key: value for key, value in row.items() if key not in DIFFERS} for row in found]
+
+
+@pytest.fixture(scope="module")
+def submitted(cluster, tmp_path_factory):
+    """The small grid, run to the end through the profile."""
+    space = workspace(tmp_path_factory.mktemp("slurm"))
+    submission = Submission(cluster, space, "small")
+    assert submission.wait() == 0, submission.text
+    return space, submission.text, submission.jobs()
+
+
+def test_the_grid_through_slurm_is_the_grid_without_it(local, submitted):
+    space, _, jobs = submitted
+    assert rows(space) == rows(local) and rows(space)
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+    status, text = space.snakemake("-n", config="configs/small.yaml")
+    assert status == 0 and "Nothing to be done" in text
+
+
+def test_a_job_asks_for_what_its_rule_states(submitted):
+    _, _, jobs = submitted
+    asked = {}
+    for job in jobs:
+        rule = re.match(r"rule_(.+?)(_wildcards_|$)", job["Comment"]).group(1)
+        memory = re.search(r"mem=([\d.]+[MG])", job["TRES"]).group(1)
+        asked.setdefault(rule, set()).add((memory, job["TimeLimit"]))
+    stated = {("3210M", "00:47:00")}
+    for rule in ("train_original", "train_oracle", "train_shadow", "unlearn"):
+        assert asked[rule] == stated, asked
+    assert asked["fetch_dataset"] == {("8000M", "02:00:00")}
+
+
+def test_short_jobs_are_submitted_together_and_trainings_alone(submitted):
+    _, text, jobs = submitted
+    table = dict(re.findall(r"^(\w+) +(\d+)$", text.split("Job stats:")[1], re.M))
+    local = sum(int(n) for rule, n in table.items() if rule in LOCAL_RULES)
+    alone = ("fetch_dataset", "train_original", "train_oracle", "train_shadow", "unlearn")
+    single = sum(int(table[rule]) for rule in alone)
+    short = int(table["total"]) - local - single
+    assert short >= 15
+    assert len(jobs) <= single + 5, [job["Comment"] for job in jobs]
+
+
+def test_nothing_is_left_behind(cluster, submitted):
+    """No process works in the folder, no queue, no lock, no unfinished mark, no job's script."""
+    space, _, _ = submitted
+    assert processes_in(space.root) == []
+    assert cluster.run("squeue", "--noheader") == ""
+    state = space.root / ".snakemake"
+    assert [*state.glob("locks/*"), *state.glob("incomplete/*"), *state.glob("tmp.*")] == []
+    sleeper = subprocess.Popen(["sleep", "60"], cwd=space.root)
+    try:  # such a process is found
+        assert processes_in(space.root) == [sleeper.pid]
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def processes_in(folder: Path) -> list[int]:
+    """The processes whose working folder is this one."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):  # ended since
+            if link.readlink() == folder:
+                found.append(int(link.parent.name))
+    return found
+
+
+def test_a_cancelled_training_goes_on_where_it_stopped(cluster, local, tmp_path):
+    space = workspace(tmp_path / "cancel", local.root)
+    target, log = ORIGINAL.format(run="long"), space.root / LOG.format(run="long")
+    first = Submission(cluster, space, "long", target, "--retries", "0")
+    first.until(lambda: log.exists() and "epoch 2/" in log.read_text(), "the second epoch")
+    (job,) = first.jobs()
+    cluster.run("scancel", job["JobId"])
+    assert first.wait() != 0, first.text
+    assert states(first) == ["CANCELLED"]
+    assert not (space.root / target).exists()
+    second = Submission(cluster, space, "long", target)
+    status = second.wait()
+    epochs = [int(n) for n in re.findall(r"epoch (\d+)/", log.read_text())]
+    same = status == 0 and weights(space, "long") == weights(local, "long")
+    ledger.count("slurm_cancel", lost=int(not same or epochs[0] < 2))
+    assert status == 0, second.text
+    assert epochs[0] >= 2 and epochs[-1] == 12
+    assert same
+
+
+def test_a_drained_node_only_delays(cluster, local, tmp_path):
+    space = workspace(tmp_path / "drain")
+    submission = Submission(cluster, space, "small", ORIGINAL.format(run="small"))
+    submission.until(lambda: "RUNNING" in states(submission), "a running job")
+    with drained(cluster):
+        submission.until(lambda: "PENDING" in states(submission), "a job that waits")
+        time.sleep(3)
+        assert states(submission) == ["COMPLETED", "PENDING"]
+    status = submission.wait()
+    same = status == 0 and weights(space, "small") == weights(local, "small")
+    ledger.count("slurm_drain", lost=int(not same or states(submission) != ["COMPLETED"] * 2))
+    assert status == 0, submission.text
+    assert states(submission) == ["COMPLETED"] * 2
+    assert same
+
+
+@contextlib.contextmanager
+def drained(cluster):
+    """The node takes no new job inside the block."""
+    node = f"nodename={slurm.NODE}"
+    cluster.run("scontrol", "update", node, "state=drain", "reason=test")
+    try:
+        yield
+    finally:
+        cluster.run("scontrol", "update", node, "state=resume")
+
+
+def test_of_two_submissions_at_once_one_is_refused(cluster, local, tmp_path):
+    space = workspace(tmp_path / "race", local.root)
+    target = ORIGINAL.format(run="small")
+    both = [Submission(cluster, space, "small", target) for _ in range(2)]
+    ended = [submission.wait() for submission in both]
+    text = "\n".join(submission.text for submission in both)
+    jobs = both[0].jobs()
+    same = 0 in ended and weights(space, "small") == weights(local, "small")
+    ledger.count("slurm_race", lost=int(not same or len(jobs) != 1))
+    assert sorted(ended) == [0, 1], text
+    assert "LockException" in text
+    assert len(jobs) == 1
+    assert same
+
+
+def test_the_other_profile_submits_with_a_plain_command(cluster, local, tmp_path):
+    space = workspace(tmp_path / "generic", local.root)
+    profile = ("--workflow-profile", "workflow/profiles/generic")
+    target = ORIGINAL.format(run="small")
+    submission = Submission(cluster, space, "small", target, profile=profile)
+    assert submission.wait() == 0, submission.text
+    (job,) = submission.jobs()
+    assert job["JobName"] == "train_original" and job["TimeLimit"] == "00:47:00"
+    assert "mem=3210M" in job["TRES"]
+    assert weights(space, "small") == weights(local, "small")
+    # A job that fails, is cancelled or waits is told from one that ended well.
+    script = "workflow/profiles/generic/status.sh"
+    ask = lambda number: subprocess.run(  # noqa: E731
+        [space.root / script, number],
+        env=os.environ | cluster.environment,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert ask(job["JobId"]) == "success\n"
+    failing = cluster.run("sbatch", "--parsable", "--output=/dev/null", "--wrap=exit 3").strip()
+    held = cluster.run("sbatch", "--parsable", "--output=/dev/null", "-H", "--wrap=true").strip()
+    assert ask(held) == "running\n"
+    cluster.run("scancel", held)
+    assert ask(held) == "failed\n" and ask("999999") == "failed\n"
+    end = time.monotonic() + 30
+    while (said := ask(failing)) == "running\n" and time.monotonic() < end:
+        time.sleep(0.2)
+    assert said == "failed\n"
