@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(BIN):$(PATH)
 SNAKEMAKE := snakemake --workflow-profile workflow/profiles/local --cores $(CORES)
 
-.PHONY: help reproduce test lint format reference bench clean
+.PHONY: help reproduce test nightly lint format reference bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,7 +22,13 @@ reproduce: $(READY)
 	@echo "All in one page: results/mini/report.html   Paper: results/mini/paper.pdf   Audit: results/mini/audit.html"
 
 test: $(READY)
+	rm -rf results/reliability/test
 	python -m pytest --numprocesses auto --dist loadfile
+
+# make nightly     fuzzes what is read for long: more than 100,000 inputs
+nightly: $(READY)
+	rm -rf results/reliability/nightly
+	UNLEARNING_NIGHTLY=1 python -m pytest --numprocesses auto --dist loadfile tests/test_fuzz_*.py
 
 # make lint        style of Python and of the workflow
 lint: $(READY)

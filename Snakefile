@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-if "experiments" not in config:  # none was given: a config never merges with another
+if not workflow.configfiles:  # none was given: a config never merges with another
 
     configfile: f"{config['runs']}/config.json" if "runs" in config else "configs/mini.yaml"
 
@@ -22,7 +22,7 @@ include: "workflow/rules/understand.smk"
 
 
 onstart:
-    forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
+    begin()
 
 
 rule all:

@@ -19,6 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
 from unlearning.clock import reported
+from unlearning.failures import in_one_line
 from unlearning.files import whole, write_text
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.tables import (
@@ -229,7 +230,8 @@ def run(
     )
     parser.add_argument("--out", required=True, help="stem of the files to write")
     options = parser.parse_args()
-    with reported(), plt.style.context(Path(__file__).with_name("style.mplstyle")):
+    style = Path(__file__).with_name("style.mplstyle")
+    with in_one_line(), reported(), plt.style.context(style):
         save(*draw(read(options.runs)), options.out)
 
 

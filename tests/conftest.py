@@ -6,7 +6,6 @@ import dataclasses
 import importlib
 from pathlib import Path
 
-import ledger
 import pytest
 import torch
 from torch import nn
@@ -20,16 +19,11 @@ from unlearning.methods import REFERENCES
 from unlearning.methods.base import Problem
 from unlearning.models import ERM, build, erm
 from unlearning.models.base import Classifier
+from unlearning.records import RECORD, read_record, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = ("epochs", "repair_epochs", "noise_steps")  # settings cut short in the tests
 METHOD_FILES = ROOT / "configs" / "methods"
-
-
-def pytest_sessionstart(session):
-    """Count afresh, once for all the processes of a run."""
-    if not hasattr(session.config, "workerinput"):
-        ledger.begin()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -250,6 +244,8 @@ class TinyRun:
         weights = load_tensors(path)
         weights["mask"] = one_class_a_channel(weights["mask"])
         save_tensors(path, weights)
+        record = path.with_name(RECORD)
+        write_record(record, read_record(record), {"model": path})
 
     def model_folder(self, split: grid.Split | None = None, ending: str = "") -> Path:
         return self.root / (f"original{ending}" if split is None else f"oracle-{split.key}")

@@ -1,7 +1,7 @@
 """What the fault and fuzz tests did to the project, counted as they run.
 
-`count` appends to a file of the process in `results/reliability/`; the README's table is made
-of all of them by `workflow/scripts/write_reliability.py`.
+`count` appends to a file of the process below `results/reliability/`; the README's table is made
+of all of them by `workflow/scripts/write_reliability.py`. `make test` begins with none.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import csv
 import os
 from pathlib import Path
 
-FOLDER = Path(__file__).parent.parent / "results/reliability"
-DONE = {
-    # faults
+NIGHTLY = os.environ.get("UNLEARNING_NIGHTLY") == "1"
+"""Whether the long variants run (`make nightly`)."""
+COUNTS = Path(__file__).parent.parent / "results/reliability"
+FOLDER = COUNTS / ("nightly" if NIGHTLY else "test")
+FAULTS = {
     "kill_training": "A training killed (SIGKILL) at a random moment, then resumed",
     "terminate_training": "A training ended by a scheduler (SIGTERM), then resumed",
     "kill_worker": "A job of the DAG killed, as for want of memory, then run again",
@@ -28,7 +30,8 @@ DONE = {
     "slurm_cancel": "A SLURM job cancelled (scancel), then resumed",
     "slurm_drain": "A SLURM node drained and brought back",
     "slurm_race": "One DAG submitted to SLURM twice at once",
-    # inputs
+}
+INPUTS = {
     "fuzz_config": "Configs made wrong at random",
     "fuzz_plan": "The same, planned by Snakemake itself",
     "fuzz_idx": "idx files made wrong at random",
@@ -40,6 +43,7 @@ DONE = {
     "hostile_archive": "Archives with absolute or parent paths, links, devices or bombs",
     "hostile_pickle": "Pickles that ask for code",
 }
+DONE = FAULTS | INPUTS
 """What can be counted, in the order of the table."""
 
 
@@ -54,9 +58,3 @@ def count(what: str, times: int = 1, lost: int = 0) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with open(FOLDER / f"{os.getpid()}.csv", "a", newline="") as handle:
         csv.writer(handle).writerow([what, times, lost])
-
-
-def begin() -> None:
-    """Forget what an earlier run of the tests counted."""
-    for file in FOLDER.glob("*.csv"):
-        file.unlink()

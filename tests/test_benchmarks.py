@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import os
 import re
@@ -20,6 +21,7 @@ import ordinary
 import ordinary_duck
 import ordinary_measuring
 import part_dag
+import part_determinism
 import part_duck
 import part_measuring
 import part_training
@@ -320,3 +322,19 @@ def test_the_guide_says_what_the_committed_results_say():
     assert f"hardly faster than the ordinary loop there ({span} times)" in guide
     idle = int(re.search(r"scheduling, start-up and idle: (\d+)%", parts["dag"])[1])
     assert f"{100 - idle} % of an embedded run is work" in guide
+
+
+def test_repeated_runs_of_one_seed_are_the_same_on_a_cpu_and_a_spread_is_told(monkeypatch):
+    for name in (*alternatives.JOB, "UNLEARNING_DEVICE", "UNLEARNING_DETERMINISTIC"):
+        monkeypatch.setenv(name, "")  # so that what `repetitions` sets is put back
+    found = part_determinism.repetitions("0", "cpu", 2, 1)
+    assert part_determinism.spread(found).count("all the same") == len(part_determinism.MEASURED)
+    found[1]["AUS"] += 0.01
+    assert "(apart by 0.0100)" in part_determinism.spread(found)
+
+
+def test_determinism_is_not_measured_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(part_determinism, "devices", lambda: ["cpu"])
+    options = argparse.Namespace(repetitions=1, scale=0.1)
+    (comparison,) = part_determinism.measure(options)
+    assert comparison["not_run"] == "no GPU here"

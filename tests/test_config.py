@@ -9,8 +9,6 @@ import math
 import pytest
 import yaml
 from conftest import METHOD_FILES, ROOT
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from unlearning import grid, hyperparameters
 from unlearning.config import ConfigError, RunConfig, parse
@@ -218,75 +216,6 @@ def test_every_wrong_key_has_a_line_of_its_own():
 def test_a_file_that_is_no_mapping_is_explained(raw):
     with pytest.raises(ConfigError, match=FILE):
         check(raw)
-
-
-# --- any wrong thing ---
-
-NOISE = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(-1, 12)
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from(["duck", "oracle", "release", "validation", "cifar10", "a\nb"]),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-KEYS = st.text(max_size=10) | st.sampled_from(["Run", "train-seeds", "int", "str", "lr", "1"])
-
-
-def places(value, path=()):
-    """The path of everything inside `value`."""
-    pairs = enumerate(value) if isinstance(value, list) else ()
-    pairs = value.items() if isinstance(value, dict) else pairs
-    for key, inner in pairs:
-        yield (*path, key)
-        yield from places(inner, (*path, key))
-
-
-@st.composite
-def mutations(draw):
-    raw = copy.deepcopy(VALID)
-    for _ in range(draw(st.integers(1, 3))):
-        paths = list(places(raw))
-        if not paths:
-            break
-        *parents, last = draw(st.sampled_from(paths))
-        block = raw
-        for key in parents:
-            block = block[key]
-        kind = draw(st.sampled_from(["drop", "replace", "add", "rename", "repeat"]))
-        if kind == "drop":
-            del block[last]
-        elif kind == "replace":
-            block[last] = draw(NOISE)
-        elif isinstance(block, list):
-            block.append(copy.deepcopy(block[last]) if kind == "repeat" else draw(NOISE))
-        else:
-            block[draw(KEYS)] = block.pop(last) if kind == "rename" else draw(NOISE)
-    return raw
-
-
-@settings(
-    max_examples=200,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-@given(mutations())
-@example(changed({"Run": "x"}))
-def test_a_mutated_config_is_either_read_or_explained(raw):
-    try:
-        config = check(raw)
-    except ConfigError as error:
-        assert str(error)
-        assert all(line.startswith(f"{FILE}: ") for line in str(error).splitlines())
-    else:
-        assert grid.cells(config)
 
 
 # --- hyper-parameter files ---

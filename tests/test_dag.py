@@ -60,7 +60,7 @@ def test_each_job_says_last_how_long_it_worked(finished):
     assert stages >= {"split", "oracle", "shadow", "unlearn", "score", "attack", "probe", "figures"}
     for log in logs:
         *_, last = log.read_text().splitlines()
-        assert re.fullmatch(r"worked \d+\.\d+ s, \d+\.\d+ s of CPU", last), log
+        assert re.fullmatch(r"worked \d+\.\d+ s, \d+\.\d+ s of CPU, \d+ MB", last), log
 
 
 def test_every_cell_is_one_row_that_ran(finished):
@@ -331,6 +331,12 @@ MISTAKES = {
         "{lambda_forget: 1.5",
         "{lambda_forge: 1.5",
         ["duck.yaml", "overrides.0.settings", "did you mean 'lambda_forget'"],
+    ),
+    "method value": (
+        TINY,
+        "{epochs: 1, batch_ratio: 1}",
+        "{epochs: 0, batch_ratio: 1}",
+        ["tiny.yaml", "duck_one_step: settings.epochs", "greater than 0"],
     ),
     "no original of its own": (
         TINY,

@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import sys
 
+import ledger
+import pandas as pd
 import pytest
 from workspace import PROJECT, Workspace
 
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
+import write_reliability
 from update_reference import with_tables
 
 from unlearning.claims import read_claims
@@ -103,6 +106,15 @@ def test_the_readme_shows_the_reference_table_as_the_dag_wrote_it():
     assert with_tables(README, REFERENCE) == README
     changed = README.replace("| duck", "| dukc", 1)
     assert with_tables(changed, REFERENCE) == README != changed
+
+
+def test_the_reliability_table_is_what_a_run_of_the_tests_counted():
+    counts = pd.read_csv(write_reliability.COUNTED)
+    assert write_reliability.with_table(README, counts) == README
+    assert set(counts["what"]) == set(ledger.DONE)
+    assert counts["lost"].sum() == 0 and (counts["times"] > 0).all()
+    more = counts.assign(times=counts["times"] + 1)
+    assert write_reliability.with_table(README, more) != README
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "paper/DEVIATIONS.md"])

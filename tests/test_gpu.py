@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -103,3 +106,40 @@ def test_bfloat16_stays_near_float32(make_images):
         found.append(embed(model, data).cpu())
     torch.testing.assert_close(found[1], found[0], rtol=0.05, atol=0.05)
     assert not torch.equal(*found)
+
+
+@pytest.fixture
+def deterministic():
+    """Runs a short training in the mode, in a new process: cuBLAS reads its variable once."""
+    code = """
+import hashlib, torch
+from unlearning.device import choose_device
+from unlearning.data.batches import Images
+from unlearning.models import build
+from unlearning.recipe import Recipe
+from unlearning.training import predict, train
+device = choose_device(1)
+assert device == "cuda" and torch.are_deterministic_algorithms_enabled()
+generator = torch.Generator().manual_seed(0)
+images = torch.randint(0, 256, (512, 1, 28, 28), generator=generator, dtype=torch.uint8)
+labels = torch.arange(512) % 10
+half = torch.tensor([0.5])
+data = Images(*(t.to(device) for t in (images, labels, half, half)))
+torch.manual_seed(0)
+model = build("resnet18_3x3", 10, 1).to(device, memory_format=torch.channels_last)
+recipe = Recipe(epochs=2, batch_size=64, lr=0.05, flip=True, crop=2)
+train(model, data, torch.arange(512, device=device), recipe, 3, log=lambda line: None)
+print(hashlib.sha256(predict(model, data).cpu().numpy().tobytes()).hexdigest())
+"""
+    environment = {**os.environ, "UNLEARNING_DETERMINISTIC": "1", "UNLEARNING_DEVICE": "cuda"}
+
+    def run():
+        words = [sys.executable, "-c", code]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+
+    return run
+
+
+def test_the_deterministic_mode_gives_the_same_bits_twice(deterministic):
+    first, second = (deterministic().stdout.split()[-1] for _ in range(2))
+    assert len(first) == 64 and first == second

@@ -330,6 +330,13 @@ def test_what_files_say_is_never_markup(run):
     assert text.count("&lt;script&gt;") > 500
 
 
+def test_each_group_of_cells_has_the_command_that_traces_it(run):
+    cell = pd.read_csv(run / "manifest.csv", dtype=str).iloc[-1]
+    place = f"experiment={cell['experiment']} scenario={cell['scenario']}"
+    wanted = f"trace {run} {cell['scenario']} {place} method={cell['method']} aus"
+    assert html.unescape(page(run)).count(f"python -m unlearning {wanted}<") == 1
+
+
 def test_nothing_is_fetched(run):
     text = page(run)
     for tag, attributes in Elements(text).found:

@@ -27,6 +27,7 @@ import zlib
 from pathlib import Path
 from typing import ClassVar
 
+import ledger
 import numpy as np
 import pytest
 import torch
@@ -314,6 +315,8 @@ def assert_packed(sample: Sample, out: Path) -> None:
 
 def refuse(info: DatasetInfo, out: Path, error: type, match: str, **options) -> None:
     """The fetch fails with that very error and leaves neither output nor temporary file."""
+    if error is UnsafeArchive:
+        ledger.count("hostile_pickle" if "pickle" in match else "hostile_archive")
     with pytest.raises(error, match=match) as caught:
         fetch(info, out, **options)
     assert caught.type is error

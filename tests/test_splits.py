@@ -10,7 +10,7 @@ from unlearning import grid
 from unlearning.config import parse
 from unlearning.data.batches import load_dataset
 from unlearning.data.splits import check_split, make_split, release_indices, retained
-from unlearning.files import save_tensors, write_json
+from unlearning.files import save_tensors, sha256_file, write_json
 from unlearning.metrics.accuracy import accuracies
 from unlearning.stages.score import score
 
@@ -165,7 +165,13 @@ def pack(tmp_path):
             tensors[f"{part}_labels"] = torch.arange(n) % 4
         path = tmp_path / f"{file}.safetensors"
         save_tensors(path, tensors)
-        facts = {"name": name, "classes": 4, "mean": [mean], "std": [0.5], "sha256": "0" * 64}
+        facts = {
+            "name": name,
+            "classes": 4,
+            "mean": [mean],
+            "std": [0.5],
+            "sha256": sha256_file(path),
+        }
         write_json(path.with_suffix(".json"), facts)
         return path
 
@@ -177,10 +183,11 @@ def numbers(images):
 
 
 def test_the_official_parts_are_loaded_whole(pack):
-    dataset = load_dataset(pack())
+    path = pack()
+    dataset = load_dataset(path)
     assert numbers(dataset.train) == list(range(100))
     assert numbers(dataset.test) == list(range(100, 120))
-    assert (dataset.classes, dataset.sha256) == (4, "0" * 64)
+    assert (dataset.classes, dataset.sha256) == (4, sha256_file(path))
 
 
 def test_the_validation_cut_is_balanced_disjoint_and_complete(pack):

@@ -9,7 +9,7 @@ import torch
 
 from unlearning.data import surrogates
 from unlearning.data.surrogates import dead_leaves, fit, radii, surrogate
-from unlearning.files import save_tensors
+from unlearning.files import save_tensors, sha256_file, write_json
 
 
 @pytest.fixture
@@ -17,8 +17,10 @@ def packed(tmp_path, monkeypatch):
     """Two packed data sets, `colour` and `broken`, where the names `packed:...` are looked up."""
     generator = torch.Generator().manual_seed(3)
     images = torch.randint(0, 256, (30, 3, 10, 10), generator=generator, dtype=torch.uint8)
-    save_tensors(tmp_path / "colour.safetensors", {"train_images": images})
-    save_tensors(tmp_path / "broken.safetensors", {"test_images": images})
+    for name, part in (("colour", "train_images"), ("broken", "test_images")):
+        path = tmp_path / f"{name}.safetensors"
+        save_tensors(path, {part: images})
+        write_json(path.with_suffix(".json"), {"sha256": sha256_file(path)})
     monkeypatch.setattr(surrogates, "FOLDER", tmp_path)
     return images
 

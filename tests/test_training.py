@@ -72,7 +72,7 @@ def interrupted(trained, monkeypatch, tmp_path):
         real = training._epoch
 
         def dying(*arguments):
-            if arguments[6] == 2:
+            if arguments[6].epoch == 2:
                 raise KeyboardInterrupt
             return real(*arguments)
 
@@ -83,7 +83,7 @@ def interrupted(trained, monkeypatch, tmp_path):
 
 
 def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(trained, interrupted):
-    assert load_tensors(interrupted)["progress"][0] == 2
+    assert load_tensors(interrupted)["at.progress"][0] == 2
     assert trained(state=interrupted, start=9) == trained()
 
 
@@ -101,7 +101,7 @@ def test_a_resumed_training_counts_the_seconds_of_all_its_sessions(
     make_images, make_model, interrupted, make_cnn
 ):
     tensors = load_tensors(interrupted)
-    tensors["progress"][1] = 1000.0
+    tensors["at.progress"][2] = 1000.0
     save_tensors(interrupted, tensors)
     data = make_images()
     model = make_cnn(head_dropout=0.3)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from unlearning.clock import reported
+from unlearning.failures import in_one_line
 from unlearning.forkserver import delegate
 
 STAGES = Path(__file__).parent / "stages"
@@ -30,10 +31,11 @@ def main(argv: list[str]) -> None:
 
 
 def run_verb(argv: list[str]) -> None:
-    """Run one verb in this process; its last line says how long, start-up left out."""
-    stage = importlib.import_module(f"unlearning.stages.{argv[0]}")
-    with reported():
-        stage.main(argv[1:])
+    """Run one verb in this process; its last line says how long, or what failed."""
+    with in_one_line():
+        stage = importlib.import_module(f"unlearning.stages.{argv[0]}")
+        with reported():
+            stage.main(argv[1:])
 
 
 if __name__ == "__main__":

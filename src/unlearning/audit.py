@@ -147,7 +147,7 @@ def _judged(
     cells = runs[(runs["scenario"] == scenario) & (runs["method"] == method)]
     cells = cells[cells["experiment"].isin(same)]
     cells = cells[cells["experiment"] == next(iter(cells["experiment"]), "")]
-    cells = cells.assign(value=_values(cells, metric))
+    cells = cells.assign(value=values(cells, metric))
     done = cells[(cells["status"] == "ok") & cells["value"].notna()]
     if done.empty:
         return _nothing(cells, command)
@@ -187,7 +187,7 @@ def _variant(experiment: Experiment, method: str) -> Variant:
     return named.get(method, Variant(name=method, method=method))
 
 
-def _values(cells: pd.DataFrame, metric: Metric) -> pd.Series:
+def values(cells: pd.DataFrame, metric: Metric) -> pd.Series:
     if metric.column == names.GAP:
         values = (cells["forget_train_accuracy"] - cells["test_accuracy"]).abs()
     else:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from unlearning.methods import REFERENCES
 from unlearning.models import FAMILIES, PRETRAINED
-from unlearning.recipe import VALIDATION_SHARE, Recipe, Strict
+from unlearning.recipe import VALIDATION_SHARE, Recipe, Strict, shown
 from unlearning.scenarios import (
     ClassRemoval,
     Draw,
@@ -32,6 +32,8 @@ from unlearning.studies import (
 if TYPE_CHECKING:
     from unlearning.data.catalogue import DatasetInfo
 
+MOST = 20
+"""So many problems of a config are shown."""
 RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=-]*$", max_length=80)]
@@ -50,7 +52,7 @@ class Variant(Strict):
 
 
 class Resources(Strict):
-    """What one training or unlearning job asks of a scheduler."""
+    """What one training or unlearning job asks of a scheduler; a second attempt asks for more."""
 
     runtime: int = Field(30, gt=0, description="minutes")
     mem_mb: int = Field(3000, gt=0)
@@ -271,7 +273,7 @@ def _known(name: str, known, what: str) -> str:
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"unknown {what} {name!r}; {hint}known: {', '.join(known)}")
+        raise ValueError(f"unknown {what} {shown(name)}; {hint}known: {', '.join(known)}")
     return name
 
 
@@ -292,7 +294,9 @@ def parse(
     try:
         return RunConfig.model_validate(raw, context=context)
     except ValidationError as error:
-        problems = dict.fromkeys(_describe(e, file) for e in error.errors())
+        problems = list(dict.fromkeys(_describe(e, file) for e in error.errors()))
+        if len(problems) > MOST:
+            problems[MOST:] = [f"{file}: (and so on): {len(problems) - MOST} more problems"]
         raise ConfigError("\n".join(problems)) from None
 
 
@@ -302,14 +306,20 @@ def _describe(error: Mapping[str, Any], file: str | Path) -> str:
     if unknown:
         path = [p for p in error["loc"][:-1] if isinstance(p, int) or p in _KEYS]
         path.append(error["loc"][-1])
-    key = ".".join(str(p) if str(p).isprintable() else repr(p) for p in path) or "(top level)"
+    key = ".".join(map(_name, path)) or "(top level)"
     if unknown:
         return f"{file}: {key}: unknown key; {_allowed(path)}"
     if error["type"] == "missing":
         return f"{file}: {key}: this key is needed and missing"
     message = error["msg"].removeprefix("Value error, ")
-    got = "" if error["type"] == "value_error" else f", got {error['input']!r}"
+    got = "" if error["type"] == "value_error" else f", got {shown(error['input'])}"
     return f"{file}: {key}: {message[0].lower()}{message[1:]}{got}"
+
+
+def _name(key: Any) -> str:
+    """A key as an error names it: as it stands in the file, if it is short and printable."""
+    text = str(key)
+    return text if text.isprintable() and len(text) < 60 else shown(key)
 
 
 _BLOCKS = {

@@ -4,17 +4,20 @@ Half of a small job is the import of torch. `start` leaves a server beside Snake
 `python -m unlearning VERB` then asks it for a process instead of importing by itself. What a
 job computes is the same either way. It stays a process of its own: the library is imported
 after the fork, so an edit counts at once; it ends when the command that asked for it is
-killed, with the same exit status; and without a server the command runs as it stands.
+killed, with the same exit status; and without a server the command runs as it stands. A command
+that is asked to end (SIGTERM, SIGINT) asks its job and waits for it: a training saves its state.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import importlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -57,10 +60,27 @@ def delegate(argv: list[str]) -> int | None:
     request = json.dumps(job).encode()
     socket.send_fds(connection, [len(request).to_bytes(8, "big")], [1, 2])
     connection.sendall(request)
+    told = _pass_on(connection)
     status = connection.recv(1)
+    if not status and told:
+        return 128 + told[0]
     if not status:
         print("the process that ran this job was killed", file=sys.stderr)
     return status[0] if status else 1
+
+
+def _pass_on(connection: socket.socket) -> list[int]:
+    """From now on, tell the job of a signal that asks this command to end; the list notes it."""
+    told: list[int] = []
+
+    def tell(number: int, _: object) -> None:
+        told.append(number)
+        with contextlib.suppress(OSError):  # the job may just have ended
+            connection.shutdown(socket.SHUT_WR)  # see _end_with
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, tell)
+    return told
 
 
 def _address() -> str:
@@ -124,7 +144,8 @@ def _answer(connection: socket.socket, run: Callable[[list[str]], None]) -> None
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        connection.send(bytes([status]))
+        with contextlib.suppress(OSError):  # the command may have been killed
+            connection.send(bytes([status]))
         os._exit(status)
 
 
@@ -139,7 +160,7 @@ def _take_place(job: dict, streams: list[int]) -> None:
 
 
 def _end_with(connection: socket.socket) -> None:
-    """Die when the other end closes: the kernel then sends SIGIO, which ends a process."""
+    """Get SIGIO when the other end closes: it ends a process, or is deferred by a training."""
     fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(connection, fcntl.F_GETFL)
     fcntl.fcntl(connection, fcntl.F_SETFL, flags | os.O_ASYNC)

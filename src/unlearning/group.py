@@ -20,9 +20,10 @@ from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
-from unlearning.files import read_json, write_json
+from unlearning.files import read_json, write_sealed
 from unlearning.models.base import Classifier
 from unlearning.provenance import code_hash
+from unlearning.records import RECORD, read_record
 from unlearning.stored import cell_model, cell_settings
 from unlearning.training import embed
 
@@ -93,7 +94,7 @@ def read(options: argparse.Namespace) -> Group:
     models = {
         method: cell_model(folder, dataset)
         for method, folder in folders.items()
-        if read_json(folder / "record.json")["status"] == "ok"
+        if read_record(folder / RECORD)["status"] == "ok"
     }
     return Group(dataset, split, models)
 
@@ -102,4 +103,4 @@ def write(options: argparse.Namespace, verb: str, rows: Mapping[str, list[dict[s
     """Write rows by the file that they are for, and the hash of the code that found them."""
     oracle = Path(options.folder) / json.loads(options.cells)["oracle"]
     modules = stage_modules(verb, cell_settings(oracle)["arch"])
-    write_json(options.out, {"rows": dict(rows), "code_sha256": code_hash(modules)})
+    write_sealed(options.out, {"rows": dict(rows), "code_sha256": code_hash(modules)})

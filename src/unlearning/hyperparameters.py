@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from unlearning.config import ConfigError
+from unlearning.recipe import shown
 
 CONDITIONS = ("dataset", "arch", "scenario")
 FOLDER = "configs/methods"
@@ -94,7 +95,7 @@ def load(file: str | Path) -> dict[str, Any]:
     _check_keys(blocks["defaults"], {"settings", "source"}, set(), f"{file}: defaults")
     defaults = blocks["defaults"]["settings"]
     if not isinstance(defaults, dict):
-        raise ConfigError(f"{file}: defaults.settings: should be a mapping, got {defaults!r}")
+        raise ConfigError(f"{file}: defaults.settings: should be a mapping, got {shown(defaults)}")
     overrides, search = [], []
     if "inherits" in blocks:
         parent = load(Path(file).with_name(f"{blocks['inherits']}.yaml"))
@@ -140,7 +141,7 @@ def _read(file: str | Path) -> Any:
 def _blocks(blocks: Mapping[str, Any], key: str, file: str | Path) -> list:
     found = blocks.get(key) or []
     if not isinstance(found, list):
-        raise ConfigError(f"{file}: {key}: should be a list, got {found!r}")
+        raise ConfigError(f"{file}: {key}: should be a list, got {shown(found)}")
     return found
 
 
@@ -163,7 +164,7 @@ def check_conditions(folder: str | Path, known: Mapping[str, Iterable[str]]) -> 
 def _check_names(names: Iterable[str], known: Iterable[str], what: str, where: str) -> None:
     for name in names:
         if name not in known:
-            raise ConfigError(f"{where}: unknown {what} {name!r}; known: {', '.join(known)}")
+            raise ConfigError(f"{where}: unknown {what} {shown(name)}; known: {', '.join(known)}")
 
 
 def _listed(value: str | list[str]) -> list[str]:
@@ -172,30 +173,30 @@ def _listed(value: str | list[str]) -> list[str]:
 
 def _check_keys(block: Any, needed: set[str], optional: set[str], where: str) -> None:
     if not isinstance(block, dict):
-        raise ConfigError(f"{where}: should be a mapping, got {block!r}")
+        raise ConfigError(f"{where}: should be a mapping, got {shown(block)}")
     for key in needed - block.keys():
         raise ConfigError(f"{where}: key {key!r} is needed and missing")
     for key in block.keys() - needed - optional:
         raise ConfigError(
-            f"{where}: unknown key {key!r}; known here: {', '.join(sorted(needed | optional))}"
+            f"{where}: unknown key {shown(key)}; known here: {', '.join(sorted(needed | optional))}"
         )
 
 
 def _check(given: Any, defaults: Mapping[str, Any], where: str) -> None:
     """Each key must exist in the defaults and have a value of the default's type."""
     if not isinstance(given, dict):
-        raise ConfigError(f"{where}: should be a mapping, got {given!r}")
+        raise ConfigError(f"{where}: should be a mapping, got {shown(given)}")
     for key, value in given.items():
         if key not in defaults:
             close = difflib.get_close_matches(key, defaults, 1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise ConfigError(
-                f"{where}: unknown key {key!r}; {hint}known here: {', '.join(defaults)}"
+                f"{where}: unknown key {shown(key)}; {hint}known here: {', '.join(defaults)}"
             )
         if not _same_type(value, defaults[key]):
             raise ConfigError(
                 f"{where}.{key}: should be a {type(defaults[key]).__name__} "
-                f"like {defaults[key]!r}, got {value!r}"
+                f"like {defaults[key]!r}, got {shown(value)}"
             )
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from unlearning.files import canonical_json, read_json, sha256_file
+from unlearning.files import canonical_json, sha256_file
 from unlearning.grid import Cell
+from unlearning.records import read_record
 
 IDENTITY = [
     *("experiment", "dataset", "arch", "scenario", "split", "method"),
@@ -28,7 +29,10 @@ COLUMNS = [
     *(f"{role}_sha256" for role in INPUTS),
     *("settings_sha256", "code_sha256", "commit", "dirty"),
     *("device", "machine", "software", "started", "seconds", "command"),
+    *("cpu", "deterministic", "model_sha256"),
 ]
+LATER = COLUMNS[-3:]
+"""Columns that runs of before they were written lack: read as empty."""
 
 
 def manifest(
@@ -51,7 +55,7 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
     file = f"{cell.folder}/record.json"
     if not (root / file).exists():
         return {}
-    record = read_json(root / file)
+    record = read_record(root / file)
     return {
         "status": record["status"],
         "record": file,
@@ -60,6 +64,9 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
         **{key: record[key] for key in ("settings_sha256", "code_sha256", "started", "device")},
         **record["git"],
         "machine": record["host"]["machine"],
+        "cpu": record["host"].get("cpu"),
+        "deterministic": record["host"].get("deterministic"),
+        "model_sha256": record.get("outputs", {}).get("model"),
         "software": canonical_json(record["software"]),
         "seconds": record["unlearning_seconds"],
         "command": record["command"],
@@ -69,9 +76,11 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
 def read_manifest(path: str | Path) -> pd.DataFrame:
     """Read manifest.csv: text ("" where empty), but `seconds` as floats (NaN where empty).
 
+    A file without one of the columns LATER is read as if that column were empty.
     Raises ValueError, naming the file, for a missing column and for seconds that are no number.
     """
     found = pd.read_csv(path, dtype=str, keep_default_na=False)
+    found = found.assign(**{name: "" for name in LATER if name not in found})
     absent = [name for name in COLUMNS if name not in found]
     if absent:
         raise ValueError(f"{path}: no column {', '.join(absent)}")

@@ -7,7 +7,9 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import subprocess
+import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -135,6 +137,44 @@ def software() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def host() -> dict[str, str | bool | None]:
+    """This machine: its name, architecture and model of CPU, and how it is asked to compute.
+
+    Floating-point sums depend on the CPU's model, not on its architecture alone. `deterministic`:
+    see unlearning.device. cudnn_tf32: whether a GPU may round the factors in convolutions, None
+    without torch.
+    """
+    torch = sys.modules.get("torch")  # never imported for this alone
+    return {
+        "name": platform.node(),
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "deterministic": deterministic(),
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32 if torch else None,
+    }
+
+
+def cpu_model() -> str:
+    """The CPU's model as Linux names it; elsewhere what Python knows, which may be ""."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.M)
+    return found[1].strip() if found else platform.processor()
+
+
+def deterministic() -> bool:
+    """Whether UNLEARNING_DETERMINISTIC asks for the same bits in every run on a GPU.
+
+    Raises ValueError for a value that is neither 1 nor 0 nor empty.
+    """
+    asked = os.environ.get("UNLEARNING_DETERMINISTIC", "")
+    if asked not in ("", "0", "1"):
+        raise ValueError(f"UNLEARNING_DETERMINISTIC must be 1 or 0, not {asked!r}")
+    return asked == "1"
 
 
 def git_state() -> dict[str, str | bool | None]:

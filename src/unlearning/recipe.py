@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +15,12 @@ class Strict(BaseModel):
     """A block of settings: immutable, no unknown key, no silent conversion of types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: its repr, cut where it is long, on one line."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:119]}…"
 
 
 class Recipe(Strict):

@@ -1,18 +1,36 @@
-"""The record: one JSON object for each trained or unlearned model, with all that made it."""
+"""The record: one JSON object for each trained or unlearned model, with all that made it.
+
+It states the hashes of the files that were made with it and carries a seal over itself, so that
+whoever reads a model or its outputs can tell that they are the ones that were made.
+"""
 
 from __future__ import annotations
 
 import datetime
-import platform
 import resource
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unlearning.files import canonical_json, sha256_file, sha256_text
-from unlearning.provenance import code_hash, git_state, software
+from unlearning.files import (
+    DamagedFile,
+    canonical_json,
+    check_hash,
+    load_arrays,
+    read_sealed,
+    sha256_file,
+    sha256_text,
+    write_sealed,
+)
+from unlearning.provenance import code_hash, git_state, host, software
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RECORD = "record.json"
+SEAL = "record_sha256"
 
 
 def new_record(
@@ -32,10 +50,42 @@ def new_record(
         "code_sha256": code_hash(modules),
         "software": software(),
         "git": git_state(),
-        "host": {"name": platform.node(), "machine": platform.machine()},
+        "host": host(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "unlearning", *sys.argv[1:]]),
     }
+
+
+def write_record(
+    path: str | Path, record: Mapping[str, Any], outputs: Mapping[str, str | Path]
+) -> None:
+    """Write a record with the hashes of `outputs`, files by role (model, outputs), and its seal."""
+    hashes = {role: sha256_file(file) for role, file in outputs.items()}
+    write_sealed(path, {**record, "outputs": hashes}, SEAL)
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read a record; DamagedFile, naming it, if it is not exactly what was written."""
+    return read_sealed(path, SEAL)
+
+
+def check_made(
+    path: str | Path, role: str, record: Mapping[str, Any], found: str | None = None
+) -> None:
+    """Raise DamagedFile unless the file is the one that a record states for `role`.
+
+    found: the file's SHA-256, where the caller has taken it already.
+    """
+    stated = record["outputs"].get(role)
+    if stated is None:
+        raise DamagedFile(path, f"its record states no {role}")
+    check_hash(path, stated, "its record", found)
+
+
+def load_outputs(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an outputs file, checked against the record beside it."""
+    check_made(path, "outputs", read_record(Path(path).with_name(RECORD)))
+    return load_arrays(path)
 
 
 def peak_memory_mb(device: str) -> float:

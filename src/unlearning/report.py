@@ -9,6 +9,7 @@ import base64
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -188,7 +189,7 @@ def report(template: Path, source: Path, made: Path, dot: Path, rules: Path) -> 
         needs=graph.needs,
         times=times_sheet(manifest),
         software=software_sheet(manifest),
-        groups=trace_groups(manifest),
+        groups=trace_groups(manifest, trace_words(source, made)),
     )
 
 
@@ -557,9 +558,39 @@ def _versions(record: str, text: str) -> dict[str, str]:
         raise ValueError(f"manifest: {record}: software is no JSON object: {error}") from error
 
 
-def trace_groups(manifest: pd.DataFrame) -> list[dict[str, Any]]:
+def trace_words(source: Path, made: Path) -> Callable[[tuple[str, str, str]], str]:
+    """The `python -m unlearning trace` command for a key of CELLS: of its AUS, or its strength.
+
+    What is inside of models has no row of its own a method: there the command lists the rows.
+    """
+    experiments = read_json(source / "config.json")["experiments"]
+    studies = {one.get("name"): one.get("study") for one in experiments}
+    other = [] if made == source else ["--made", made.as_posix()]
+
+    def command(key: tuple[str, str, str]) -> str:
+        experiment, scenario, method = key
+        study = studies.get(experiment)
+        words = [study or scenario, f"experiment={experiment}"]
+        if study in ("multiple_classes", "ablation", "architectures", None):
+            words += [f"scenario={scenario}", f"method={method}", "aus"]
+        elif study == "shortcut":
+            words += [f"method={method}", "strength"]
+        words = [source.as_posix(), *words, *other]
+        return shlex.join(["python", "-m", "unlearning", "trace", *words])
+
+    return command
+
+
+def trace_groups(
+    manifest: pd.DataFrame, command: Callable[[tuple[str, str, str]], str]
+) -> list[dict[str, Any]]:
     """The cells of each experiment, scenario and method, in the manifest's order."""
     return [
-        {"id": trace_id(*key), "key": key, "cells": cells.to_dict("records")}
+        {
+            "id": trace_id(*key),
+            "key": key,
+            "cells": cells.to_dict("records"),
+            "command": command(key),
+        }
         for key, cells in manifest.groupby(CELLS, sort=False)
     ]

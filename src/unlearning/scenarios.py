@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from unlearning.recipe import Strict
+from unlearning.recipe import Strict, shown
 
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)]
 
 
 def unique(values: list, what: str) -> list:
     """`values`, if none stands twice; ValueError names what does."""
-    repeated = {str(v) for v in values if values.count(v) > 1}
+    texts = [v if isinstance(v, str) else shown(v) for v in values]
+    repeated = sorted(text for text, times in Counter(texts).items() if times > 1)
     if repeated:
         raise ValueError(
-            f"{what} {', '.join(sorted(repeated))} stands twice: "
+            f"{what} {', '.join(repeated[:6])} stands twice: "
             "both would write the same files; keep each once"
         )
     return values

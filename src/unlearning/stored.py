@@ -9,19 +9,22 @@ from typing import Any
 import torch
 
 from unlearning.data.batches import Dataset
-from unlearning.files import load_tensors, read_json
+from unlearning.files import load_tensors
 from unlearning.models import build
 from unlearning.models.base import Classifier
+from unlearning.records import RECORD, check_made, read_record
 
 
 def cell_settings(cell: str | Path) -> dict[str, Any]:
     """The settings in the record of the cell in a folder."""
-    return read_json(Path(cell) / "record.json")["settings"]
+    return read_record(Path(cell) / RECORD)["settings"]
 
 
 def cell_model(cell: str | Path, dataset: Dataset) -> Classifier:
-    """The model of the cell in a folder, on the device of `dataset`."""
-    return load_model(cell_settings(cell), dataset, Path(cell) / "model.safetensors")
+    """The model of the cell in a folder, checked against its record, on the device of `dataset`."""
+    record, path = read_record(Path(cell) / RECORD), Path(cell) / "model.safetensors"
+    check_made(path, "model", record)
+    return load_model(record["settings"], dataset, path)
 
 
 def load_model(settings: Mapping[str, Any], dataset: Dataset, path: str | Path) -> Classifier:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from unlearning.recipe import Strict
+from unlearning.recipe import Strict, shown
 
 if TYPE_CHECKING:
     from unlearning.config import Experiment
@@ -76,7 +76,7 @@ def check_shared_models(experiments: Sequence[Experiment]) -> None:
             continue
         if experiment.models_of not in homes:
             raise ValueError(
-                f"models_of of {experiment.label}: {experiment.models_of!r} is none of "
+                f"models_of of {experiment.label}: {shown(experiment.models_of)} is none of "
                 f"{', '.join(homes)}, the experiments with models of their own"
             )
         home = homes[experiment.models_of]

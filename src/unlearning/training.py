@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import sys
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from unlearning import interrupt
 from unlearning.data.batches import Images, augment, index_batches
 from unlearning.files import load_tensors, save_tensors
 from unlearning.models.base import Classifier
@@ -29,6 +31,17 @@ class Diverged(ArithmeticError):
     """A loss or a weight that is not finite; a method's cell then ends with a record of it."""
 
 
+@dataclasses.dataclass
+class Progress:
+    """Where a training stands: what its state file holds beside weights and momentum."""
+
+    epoch: int = 0
+    step: int = 0  # steps of this epoch that are done
+    seconds: float = 0.0
+    loss: torch.Tensor | None = None  # summed over the images of this epoch, float32 []
+    random: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # generators' states
+
+
 def train(
     model: Classifier,
     data: Images,
@@ -42,8 +55,9 @@ def train(
 
     Each epoch draws its order, augmentation and dropout from `seed_for(seed, epoch)`, so
     a run that resumes from `state_path` gives the weights of an uninterrupted one. The
-    state is written after each epoch and is the caller's to delete. Seconds cover the
-    epochs alone, with the device synchronised, over all the sessions of a resumed run.
+    state is written after each epoch and is the caller's to delete. On SIGTERM or SIGINT it is
+    written after the running step, and the process ends with the signal's status. Seconds cover
+    the epochs alone, with the device synchronised, over all the sessions of a resumed run.
     Progress is a bar on a terminal; elsewhere each epoch is a line, written at once.
 
     Raises Diverged when an epoch's mean loss or a weight is not finite.
@@ -56,32 +70,47 @@ def train(
         nesterov=recipe.nesterov,
     )
     loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    first, seconds = _resume(model, optimizer, state_path)
-    epochs = tqdm(range(first, recipe.epochs), disable=not sys.stderr.isatty(), unit="epoch")
-    for epoch in epochs:
-        start = time.perf_counter()
-        loss = _epoch(model, data, indices, recipe, optimizer, loss_of, epoch, seed)
-        _synchronise(data.images.device)
-        seconds += time.perf_counter() - start
-        if not math.isfinite(loss):
-            raise Diverged(f"training loss is {loss} in epoch {epoch + 1}")
-        epochs.set_postfix(loss=f"{loss:.4f}")
-        if epochs.disable:
-            log(f"epoch {epoch + 1}/{recipe.epochs}  loss {loss:.4f}  {seconds:.1f} s")
-        if state_path is not None:
-            _save_state(model, optimizer, epoch + 1, seconds, state_path)
+    at = _resume(model, optimizer, state_path)
+    epochs = tqdm(range(at.epoch, recipe.epochs), disable=not sys.stderr.isatty(), unit="epoch")
+    with interrupt.deferred() as told:
+        for epoch in epochs:
+            start = time.perf_counter()
+            loss = _epoch(model, data, indices, recipe, optimizer, loss_of, at, seed, told)
+            _synchronise(data.images.device)
+            at.seconds += time.perf_counter() - start
+            if loss is not None:
+                if not math.isfinite(loss):
+                    raise Diverged(f"training loss is {loss} in epoch {epoch + 1}")
+                epochs.set_postfix(loss=f"{loss:.4f}")
+                if epochs.disable:
+                    log(f"epoch {epoch + 1}/{recipe.epochs}  loss {loss:.4f}  {at.seconds:.1f} s")
+                at = Progress(epoch + 1, seconds=at.seconds)
+            if state_path is not None:
+                _save_state(model, optimizer, at, state_path)
+            if told:
+                log(f"told to end: {at.epoch} epochs and {at.step} steps are done")
+                break
     check_finite(model)
-    return seconds
+    return at.seconds
 
 
-def _epoch(model, data, indices, recipe, optimizer, loss_of, epoch, seed) -> float:
-    """One pass over `indices`; returns the mean training loss."""
+def _epoch(model, data, indices, recipe, optimizer, loss_of, at, seed, told) -> float | None:
+    """One pass over `indices` from step `at.step` on; returns the mean training loss.
+
+    Returns None, with `at` brought up to date, if `told` has a signal before the last step is done.
+    """
+    epoch, device = at.epoch, data.images.device
     generator = torch.Generator().manual_seed(seed_for(seed, epoch))
     torch.manual_seed(seed_for(seed, epoch, "dropout"))
     model.train()
     batches = index_batches(len(indices), recipe.batch_size, generator)
-    steps, total = len(batches), torch.zeros((), device=data.images.device)
-    for step, positions in enumerate(batches):
+    _set_random(generator, at.random)
+    steps = len(batches)
+    total = torch.zeros((), device=device) if at.loss is None else at.loss.to(device)
+    for step, positions in enumerate(batches[at.step :], start=at.step):
+        if told:
+            at.step, at.loss, at.random = step, total, _random(generator)
+            return None
         chosen = indices[positions.to(indices.device)]
         images = augment(data.images[chosen], recipe.flip, recipe.crop, generator)
         labels = data.labels[chosen]
@@ -139,31 +168,51 @@ def accuracy(model: Classifier, data: Images, indices: torch.Tensor | None = Non
     return (predict(model, data, indices).argmax(1) == labels).float().mean().item()
 
 
-def _save_state(model, optimizer, epochs_done, seconds, path) -> None:
+def _save_state(model, optimizer, at: Progress, path: Path) -> None:
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optim.{index}.{k}": v for k, v in slots.items() if v is not None}
-    tensors["progress"] = torch.tensor([epochs_done, seconds], dtype=torch.float64)
+    tensors |= {f"random.{name}": state for name, state in at.random.items()}
+    if at.loss is not None:
+        tensors["at.loss"] = at.loss
+    numbers = [at.epoch, at.step, at.seconds]
+    tensors["at.progress"] = torch.tensor(numbers, dtype=torch.float64)
     save_tensors(path, tensors)
 
 
-def _resume(model, optimizer, path) -> tuple[int, float]:
-    """Load a saved state, if there is one; returns (epochs done, seconds spent)."""
+def _resume(model, optimizer, path: Path | None) -> Progress:
+    """Load a saved state, if there is one; returns how far it is."""
     if path is None or not path.exists():
-        return 0, 0.0
-    tensors = load_tensors(path)
-    epochs_done, seconds = tensors.pop("progress").tolist()
-    weights, slots = {}, {}
-    for name, tensor in tensors.items():
+        return Progress()
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optim": {}, "random": {}, "at": {}}
+    for name, tensor in load_tensors(path).items():
         kind, key = name.split(".", 1)
-        if kind == "model":
-            weights[key] = tensor
-        else:
-            index, slot = key.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = tensor
-    model.load_state_dict(weights)
+        parts[kind][key] = tensor
+    slots: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in parts["optim"].items():
+        index, slot = key.split(".", 1)
+        slots.setdefault(int(index), {})[slot] = tensor
+    model.load_state_dict(parts["model"])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
-    return int(epochs_done), seconds
+    epoch, step, seconds = parts["at"]["progress"].tolist()
+    return Progress(int(epoch), int(step), seconds, parts["at"].get("loss"), parts["random"])
+
+
+def _random(generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """The states of all generators that an epoch draws from."""
+    found = {"batches": generator.get_state(), "dropout": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        found["cuda"] = torch.cuda.get_rng_state()
+    return found
+
+
+def _set_random(generator: torch.Generator, states: dict[str, torch.Tensor]) -> None:
+    """Put the generators back where they were; no states leave them as they are."""
+    if states:
+        generator.set_state(states["batches"])
+        torch.set_rng_state(states["dropout"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"])
 
 
 def _synchronise(device: torch.device) -> None:

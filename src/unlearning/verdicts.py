@@ -70,7 +70,7 @@ def _read(path: Path, name: str) -> pd.DataFrame | None:
 def _rows(claim: Claim, file: pd.DataFrame | None) -> list[dict]:
     if file is None:
         return [_row(claim, reason=f"no {FILES[claim.table]}.csv; {_remedy(claim)}")]
-    cells = _cells(claim, file)
+    cells = asked_cells(claim, file)
     cells = cells[cells["scenario"] == claim.scenario]
     if cells.empty:
         reason = f"no {claim.scenario} in {FILES[claim.table]}.csv that it could be asked of"
@@ -79,7 +79,7 @@ def _rows(claim: Claim, file: pd.DataFrame | None) -> list[dict]:
     return [_judged(claim, dict(zip(KEY, key, strict=True)), group) for key, group in groups]
 
 
-def _cells(claim: Claim, file: pd.DataFrame) -> pd.DataFrame:
+def asked_cells(claim: Claim, file: pd.DataFrame) -> pd.DataFrame:
     """What the claim is asked of: KEY, CELLS, `method`, `value` (NaN unless ok and finite)."""
     cells = CHOOSE.get(claim.table, _run_cells)(claim, file)
     usable = np.isfinite(cells["value"])

@@ -1,4 +1,4 @@
-"""A SLURM cluster of one node under one folder of its own: Debian's daemons, without systemd or /etc.
+"""A SLURM cluster of one node under one folder: Debian's daemons, without systemd or /etc.
 
 `Cluster.start` brings up munged, slurmctld and slurmd with a key, sockets, ports and a state of
 their own; `stop` ends exactly these processes. The node pretends to have memory and one GPU, so

@@ -256,14 +256,13 @@ def test_the_other_profile_submits_with_a_plain_command(cluster, local, tmp_path
     assert job["JobName"] == "train_original" and job["TimeLimit"] == "00:47:00"
     assert "mem=3210M" in job["TRES"]
     assert weights(space, "small") == weights(local, "small")
+
     # A job that fails, is cancelled or waits is told from one that ended well.
-    script = "workflow/profiles/generic/status.sh"
-    ask = lambda number: subprocess.run(  # noqa: E731
-        [space.root / script, number],
-        env=os.environ | cluster.environment,
-        capture_output=True,
-        text=True,
-    ).stdout
+    def ask(number):
+        script = space.root / "workflow/profiles/generic/status.sh"
+        environment = os.environ | cluster.environment
+        return subprocess.run([script, number], env=environment, stdout=-1, text=True).stdout
+
     assert ask(job["JobId"]) == "success\n"
     failing = cluster.run("sbatch", "--parsable", "--output=/dev/null", "--wrap=exit 3").strip()
     held = cluster.run("sbatch", "--parsable", "--output=/dev/null", "-H", "--wrap=true").strip()

@@ -2,25 +2,23 @@
 import functools
 import glob
 import json
+import math
 import shlex
 
 from snakemake.exceptions import WorkflowError
 
-from unlearning import config as unlearning_config
-from unlearning import forkserver, grid, hyperparameters
+from unlearning import costs, forkserver, grid, hyperparameters, plan
 from unlearning.data.catalogue import catalogue
 from unlearning.files import canonical_json
-from unlearning.methods import ORIGINALS, REFERENCES
+from unlearning.methods import REFERENCES
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.models import ERM, FAMILIES
+from unlearning.models import ERM
 from unlearning.entry import stage_modules
 from unlearning.provenance import code_hash, script_hash
-from unlearning.scenarios import Scenarios
 from unlearning.stages.gather import FINDINGS
 
 METHOD_FILES = "configs/methods"
-KINDS = tuple(Scenarios.model_fields)
 # Each figure and the CSV file that it is drawn from.
 RESULT_FIGURES = {
     "aus_vs_time": "runs",
@@ -41,61 +39,31 @@ STUDY_FIGURES = {
 }
 
 
-def checked_config(config):
-    """The typed config; a problem ends Snakemake with its message and touches nothing."""
-    file = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
+def config_file():
+    """How errors name the config."""
+    return str(workflow.configfiles[0]) if workflow.configfiles else "--config"
+
+
+def begin():
+    """What happens before the first job, if there is one."""
     try:
-        methods = hyperparameters.known_methods(METHOD_FILES)
-        known = {"dataset": DATASETS, "arch": FAMILIES, "scenario": KINDS}
-        hyperparameters.check_conditions(METHOD_FILES, known)
-        found = unlearning_config.parse(config, file, DATASETS, methods)
-        for experiment in found.experiments:
-            check_methods(experiment, f"{file}: {experiment.label}")
-        grid.shared_splits(found.experiments)
+        if not FINISHED:
+            plan.check_bounds(EXPERIMENTS.values(), config_file(), METHOD_FILES)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
-    return found
+    forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
+    if workflow.local_exec:
+        # Snakemake 9.27 starts a timer at each look at the queue, and each timer causes a look:
+        # they pile up, and after 390 jobs took a third of a core. No queue is to be spared here.
+        workflow.scheduler.job_rate_limiter = None
 
 
-def check_methods(experiment, where):
-    """Every method's settings fit, and the original that it is compared with is there."""
-    names = [variant.name for variant in experiment.variants]
-    for variant in experiment.variants:
-        for scenario in SCENARIOS:
-            place = f"{where}: methods: {variant.name}: settings"
-            resolved(experiment, variant, scenario, place)
-        needed = hyperparameters.original_of(variant.method, METHOD_FILES)
-        if needed not in names:
-            raise ValueError(
-                f"{where}: methods: {variant.name} starts from {needed}: add it"
-            )
-
-
-def tuning_of(experiment):
-    """The search that an experiment declares, as an experiment of its own."""
-    kind = {"dataset": experiment.dataset, "arch": experiment.arch}
-    methods = dict.fromkeys(v.method for v in experiment.variants[2:])
-    found = {m: hyperparameters.candidates(m, kind, METHOD_FILES) for m in methods}
-    for method, settings in found.items():
-        if settings and len(settings) != experiment.tuning.budget:
-            raise WorkflowError(
-                f"{METHOD_FILES}/{method}.yaml: search: {len(settings)} candidates for"
-                f" {experiment.dataset}, but the budget is {experiment.tuning.budget}"
-            )
-    searched = {m: s for m, s in found.items() if s or m in ORIGINALS}
-    return unlearning_config.tuning_experiment(experiment, searched)
-
-
-def resolved(experiment, variant, scenario, where=""):
-    """The hyper-parameters of a method in one experiment and scenario."""
-    cell = {
-        "dataset": experiment.dataset,
-        "arch": experiment.arch,
-        "scenario": scenario,
-    }
-    return hyperparameters.resolve(
-        variant.method, cell, variant.settings, METHOD_FILES, where
-    )
+def checked(config):
+    """The typed config and its searches; a problem ends Snakemake and touches nothing."""
+    try:
+        return plan.plan(config, config_file(), DATASETS, METHOD_FILES)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
 
 
 @functools.cache
@@ -168,7 +136,7 @@ def start_of(w):
     method = variant_of(w).method
     file = oracle if method == "oracle" else original
     named = {**w, "experiment": home(w), "trunk": f"originals{ending(method)}"}
-    surrogate = resolved(experiment_of(w), variant_of(w), w.scenario).get(
+    surrogate = plan.resolved(experiment_of(w), variant_of(w), w.scenario).get(
         "surrogate", ""
     )
     packed = surrogate.removeprefix("packed:")
@@ -379,7 +347,7 @@ def unlearn_settings(w):
         | {
             "start_arch": experiment.arch + ending(variant.method),
             "base_method": variant.method,
-            "hyperparameters": resolved(experiment, variant, w.scenario),
+            "hyperparameters": plan.resolved(experiment, variant, w.scenario),
             "unlearn_seed": int(w.unlearn_seed),
         }
     )
@@ -397,17 +365,53 @@ def resource_of(name):
     return lambda w: getattr(experiment_of(w).resources, name)
 
 
+def grows(name):
+    """The same for what a second attempt asks twice of."""
+    return lambda w, attempt: attempt * getattr(experiment_of(w).resources, name)
+
+
+def memory(rule, of=lambda w: 0):
+    """The MB of a rule: half as much again as its measured peak on the embedded data.
+
+    of: the MB of logits that a job reads, which count four times.
+    """
+    measured = max(
+        c.memory_mb for kind, c in MEASURED.items() if kind.split()[0] == rule
+    )
+    return lambda w, attempt: attempt * math.ceil(1.5 * measured + 4 * of(w))
+
+
+def minutes(w, attempt):
+    """The minutes of a job that reads logits: ten, and one for each 50 MB."""
+    return attempt * math.ceil(10 + logits_mb(w) / 50)
+
+
+def logits_mb(w):
+    """MB of the logits on all images of a group or of all groups of an ensemble, and of the pool."""
+    experiment = experiment_of(w)
+    seeds = [w.train_seed] if hasattr(w, "train_seed") else experiment.train_seeds
+    cells = [
+        c for s in seeds for c in GROUPS[w.experiment, w.scenario, w.split, int(s)]
+    ]
+    shadows = experiment.attacks.shadows if experiment.attacks else 0
+    info = DATASETS[experiment.dataset]
+    images = info.train + info.test
+    return (len(cells) + shadows) * 4 * info.classes * images / 1e6
+
+
 DATASETS = catalogue()
+MEASURED = costs.read()
 # The folder of a finished run, to draw and tabulate it again without training anything.
 FINISHED = config.get("runs", "").rstrip("/")
-CONFIG = checked_config({key: config[key] for key in config if key != "runs"})
+# What `--config` may say beside a config's own keys.
+ASIDE = ("runs", "gpu")
+CONFIG, TUNING = checked({key: config[key] for key in config if key not in ASIDE})
 # In the environment, not in a rule: where files come from never changes what they hold.
 os.environ.update(UNLEARNING_SOURCES=canonical_json(CONFIG.sources))
 # glibc gives freed tensors back to the system and fetches them again at every step; kept,
 # a training of the small network took 0.83 times as long (2 pairs of runs, the same bits).
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
-TUNING = [tuning_of(e) for e in CONFIG.experiments if e.tuning]
 EXPERIMENTS = {e.label: e for e in (*CONFIG.experiments, *TUNING)}
 SPLITS = grid.shared_splits(EXPERIMENTS.values())
 CELLS = grid.cells(CONFIG)
@@ -452,7 +456,7 @@ TYPESET = ["paper/paper.typ", "paper/references.bib", "paper/deviations.csv"]
 wildcard_constraints:
     experiment="|".join(map(re.escape, EXPERIMENTS)),
     trunk="originals(_erm)?",
-    scenario="|".join(KINDS),
+    scenario="|".join(plan.KINDS),
     train_seed=r"\d+",
     shadow=r"\d+",
     unlearn_seed=r"\d+",

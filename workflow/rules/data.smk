@@ -12,8 +12,8 @@ rule fetch_dataset:
     conda:
         "../../environment.yml"
     resources:
-        runtime=120,
-        mem_mb=8000,
+        runtime=lambda w, attempt: attempt * 120,
+        mem_mb=lambda w, attempt: attempt * 8000,  # TinyImageNet's pixels and their copies
     params:
         info=lambda w: DATASETS[w.dataset].as_json(),
         code=code("fetch"),
@@ -33,6 +33,8 @@ rule make_split:
         results("logs/split/{experiment}/{scenario}/{split}.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("make_split"),
     params:
         settings=lambda w: canonical_json(split_of(w).settings),
         code=code("split"),

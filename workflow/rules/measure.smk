@@ -13,6 +13,9 @@ rule score:
         results("logs/score/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
     conda:
         "../../environment.yml"
+    resources:
+        runtime=minutes,
+        mem_mb=memory("score", logits_mb),
     params:
         folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
         cells=compared,
@@ -38,7 +41,8 @@ rule attack:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
+        runtime=minutes,
+        mem_mb=memory("attack", logits_mb),
     params:
         folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
         cells=names_of,
@@ -66,8 +70,8 @@ rule probe:
         "../../environment.yml"
     threads: resource_of("threads")
     resources:
-        runtime=resource_of("runtime"),
-        mem_mb=resource_of("mem_mb"),
+        runtime=grows("runtime"),
+        mem_mb=grows("mem_mb"),
         gpu=resource_of("gpu"),
     params:
         folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
@@ -94,7 +98,8 @@ rule ensemble:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=8000,
+        runtime=minutes,
+        mem_mb=memory("attack", logits_mb),  # not measured: no embedded run has ensembles
     params:
         folder=results("{experiment}/runs/{scenario}/{split}"),
         cells=ensemble_cells,

@@ -6,6 +6,25 @@ localrules:
     collect,
     rulegraph,
     tune,
+    estimate,
+
+
+rule estimate:
+    """What the run will cost: jobs, hours, storage, longest chain; nothing else is run."""
+    log:
+        results("logs/estimate.log"),
+    conda:
+        "../../environment.yml"
+    params:
+        config=canonical_json(CONFIG.model_dump()),
+        figures=[*RESULT_FIGURES, *(STUDY_FIGURES if STUDY_CELLS else [])],
+        gpu=config.get("gpu", "a100"),
+        cores=lambda w: workflow.cores,
+    message:
+        "estimate run {CONFIG.run}"
+    shell:
+        "python -m unlearning estimate --config {params.config:q} --figures {params.figures}"
+        " --cores {params.cores} --gpu {params.gpu:q} 2>&1 | tee {log}"
 
 
 rule resolve_config:
@@ -60,6 +79,8 @@ rule tabulate:
         results("logs/tabulate.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("tabulate"),
     params:
         folder=lambda w, output: os.path.dirname(output[0]),
         code=code("tabulate"),
@@ -80,6 +101,8 @@ rule plot:
         results("logs/figures/{figure}.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("plot"),
     params:
         stem=lambda w, output: os.path.splitext(output[0])[0],
         script="figures/{figure}.py",
@@ -122,6 +145,8 @@ rule audit:
         results("logs/audit.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("audit"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
         out=lambda w, output: os.path.dirname(output[0]),
@@ -146,6 +171,8 @@ rule paper:
         results("logs/paper.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("paper"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
         made=lambda w, output: os.path.dirname(output[0]),
@@ -188,6 +215,8 @@ rule report:
         results("logs/report.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("report"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
         made=lambda w, output: os.path.dirname(output[0]),

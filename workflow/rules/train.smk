@@ -18,8 +18,8 @@ rule train_original:
         "../../environment.yml"
     threads: resource_of("threads")
     resources:
-        runtime=resource_of("runtime"),
-        mem_mb=resource_of("mem_mb"),
+        runtime=grows("runtime"),
+        mem_mb=grows("mem_mb"),
         gpu=resource_of("gpu"),
     params:
         split="",
@@ -70,8 +70,8 @@ rule train_shadow:
         "../../environment.yml"
     threads: resource_of("threads")
     resources:
-        runtime=resource_of("runtime"),
-        mem_mb=resource_of("mem_mb"),
+        runtime=grows("runtime"),
+        mem_mb=grows("mem_mb"),
         gpu=resource_of("gpu"),
     params:
         settings=shadow_settings,

@@ -25,7 +25,7 @@ rule poison:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w, attempt: attempt * 8000,
     params:
         settings=lambda w: canonical_json(grid.splits(experiment_of(w))[0].settings),
         code=code("poison"),
@@ -50,8 +50,8 @@ rule examine:
         "../../environment.yml"
     threads: resource_of("threads")
     resources:
-        runtime=resource_of("runtime"),
-        mem_mb=resource_of("mem_mb"),
+        runtime=grows("runtime"),
+        mem_mb=grows("mem_mb"),
         gpu=resource_of("gpu"),
     params:
         verb="examine",
@@ -149,6 +149,8 @@ rule tabulate_studies:
         results("logs/tabulate_studies.log"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=memory("tabulate_studies"),
     params:
         folder=lambda w, output: os.path.dirname(output[0]),
         code=code("tabulate_studies"),

@@ -24,8 +24,8 @@ rule unlearn:
         "../../environment.yml"
     threads: resource_of("threads")
     resources:
-        runtime=resource_of("runtime"),
-        mem_mb=resource_of("mem_mb"),
+        runtime=grows("runtime"),
+        mem_mb=grows("mem_mb"),
         gpu=resource_of("gpu"),
     params:
         settings=unlearn_settings,

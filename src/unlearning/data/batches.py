@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from unlearning.files import load_tensors, read_json
+from unlearning.files import check_hash, load_tensors, read_json
 from unlearning.recipe import VALIDATION_SHARE
 from unlearning.seeds import seed_for
 
@@ -48,15 +49,20 @@ class Dataset:
     sha256: str
 
 
-def load_dataset(path: str | Path, evaluation: str = "test", device: str = "cpu") -> Dataset:
+def load_dataset(
+    path: str | Path,
+    evaluation: str = "test",
+    device: str = "cpu",
+    sha256: str | None = None,
+) -> Dataset:
     """Load a packed data set; `path` is the safetensors file, its facts lie beside it as JSON.
 
     evaluation: `test` gives the official parts. `validation` cuts a class-balanced
     fifth out of the training part and puts it in the place of the test part, so that
-    settings can be chosen while the test part stays unseen.
+    settings can be chosen while the test part stays unseen. sha256: the file's own, where the
+    caller has taken it already. Raises DamagedFile if it is not the one that the facts state.
     """
-    facts = read_json(Path(path).with_suffix(".json"))
-    arrays = load_tensors(path)
+    facts, arrays = load_packed(path, sha256)
     train = arrays["train_images"], arrays["train_labels"]
     test = arrays["test_images"], arrays["test_labels"]
     if evaluation == "validation":
@@ -68,6 +74,16 @@ def load_dataset(path: str | Path, evaluation: str = "test", device: str = "cpu"
     mean, std = (torch.tensor(facts[key], device=device) for key in ("mean", "std"))
     parts = (Images(x.to(device), y.to(device), mean, std) for x, y in (train, test))
     return Dataset(*parts, classes=facts["classes"], sha256=facts["sha256"])
+
+
+def load_packed(
+    path: str | Path, sha256: str | None = None
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The facts and the tensors of a packed data set, checked as in `load_dataset`."""
+    beside = Path(path).with_suffix(".json")
+    facts = read_json(beside)
+    check_hash(path, facts["sha256"], str(beside), sha256)
+    return facts, load_tensors(path)
 
 
 def _validation_mask(labels: torch.Tensor, name: str) -> torch.Tensor:

@@ -12,10 +12,12 @@ import contextlib
 import functools
 import gzip
 import io
+import lzma
 import pickle
 import posixpath
 import re
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -61,6 +63,7 @@ def _reading(path: Path) -> Iterator[None]:
         AssertionError,
         AttributeError,
         LookupError,
+        MemoryError,  # what a damaged size asks for
         RuntimeError,
         TypeError,
         ValueError,
@@ -68,6 +71,8 @@ def _reading(path: Path) -> Iterator[None]:
         tarfile.TarError,
         zipfile.BadZipFile,
         zlib.error,
+        lzma.LZMAError,
+        struct.error,
     )
     try:
         yield

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.files import canonical_json, sha256_text
+from unlearning.files import DamagedFile, seal_of
 from unlearning.seeds import seed_for
 
 RELEASE_SIZES = {"cifar10": (50_000, 1), "cifar100": (50_000, 1), "tiny_imagenet": (100_000, 2)}
@@ -45,14 +45,13 @@ def make_split(
         )
     split = {"settings": dict(settings), "dataset": dataset, "classes": classes}
     split |= {"forget": np.sort(forget).tolist(), **halves}
-    return {**split, "sha256": sha256_text(canonical_json(split))}
+    return {**split, "sha256": seal_of(split)}
 
 
 def check_split(split: Mapping[str, Any], path: str) -> None:
-    """Raise ValueError, naming the file, if the split is not the one that was written."""
-    content = {key: value for key, value in split.items() if key != "sha256"}
-    if sha256_text(canonical_json(content)) != split["sha256"]:
-        raise ValueError(f"{path}: its content does not match its hash; delete it and rerun")
+    """Raise DamagedFile if the split is not the one that was written."""
+    if seal_of(split) != split.get("sha256"):
+        raise DamagedFile(path, "its content does not match its hash")
 
 
 def retained(forget: np.ndarray, count: int) -> np.ndarray:

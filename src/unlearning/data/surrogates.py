@@ -16,8 +16,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import interpolate
 
-from unlearning.data.batches import Images
-from unlearning.files import load_tensors
+from unlearning.data.batches import Images, load_packed
 
 FOLDER = Path("data")
 PACKED = "packed:"
@@ -129,7 +128,7 @@ def _packed(name: str, count: int, generator: torch.Generator) -> torch.Tensor:
             f"surrogate set {PACKED}{name} needs the packed data set {path}, which is not there; "
             f"make it with: snakemake {path}"
         )
-    images = load_tensors(path).get("train_images")
+    images = load_packed(path)[1].get("train_images")
     if images is None or images.dtype != torch.uint8 or images.dim() != 4:
         raise ValueError(f"{path}: no tensor train_images of uint8 [N, C, H, W] to take from")
     if len(images) < count:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from unlearning.data.splits import check_split
-from unlearning.files import load_arrays, read_json, write_json
+from unlearning.files import read_json, write_sealed
 from unlearning.metrics import membership
 from unlearning.provenance import code_hash
+from unlearning.records import RECORD, load_outputs, read_record
 from unlearning.seeds import seed_for
 
 FALSE_POSITIVE_RATES = np.logspace(-3, 0, 61)
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> None:
     split = read_json(options.split)
     check_split(split, options.split)
     cells = [Path(options.folder) / cell for cell in json.loads(options.cells)]
-    first = load_arrays(cells[0] / "outputs.safetensors")
+    first = load_outputs(cells[0] / "outputs.safetensors")
     candidates = load_candidates(first, split, options.shadows, options.variance)
     found = {
         name: attack_cell(cell, candidates)
@@ -71,7 +72,7 @@ def main(argv: list[str]) -> None:
     }
     code = code_hash(["unlearning.stages.attack"])
     rates = FALSE_POSITIVE_RATES.tolist()
-    write_json(options.out, {"cells": found, "false_positive_rates": rates, "code_sha256": code})
+    write_sealed(options.out, {"cells": found, "false_positive_rates": rates, "code_sha256": code})
 
 
 def load_candidates(
@@ -88,7 +89,7 @@ def load_candidates(
     count = len(outputs["train_labels"])
     chosen = np.concatenate([members, count + others])
     labels = np.concatenate([outputs["train_labels"], outputs["test_labels"]])[chosen]
-    pool = [load_arrays(path) for path in shadows]
+    pool = [load_outputs(path) for path in shadows]
     logits = [model["logits"][chosen] for model in pool]
     return Candidates(
         members,
@@ -109,13 +110,13 @@ def _never_seen(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> 
 
 def attack_cell(cell: Path, candidates: Candidates) -> dict[str, Any]:
     """Metrics of all attacks on the cell in one folder, and LiRA's ROC curve."""
-    record = read_json(cell / "record.json")
+    record = read_record(cell / RECORD)
     if record["status"] != "ok":
         return {"metrics": {}, "roc": None}
     settings = record["settings"]
     keys = ("dataset", "arch", "scenario", "split", "train_seed", "method", "unlearn_seed")
     seed = seed_for("svc", *(settings[key] for key in keys))
-    return attack(load_arrays(cell / "outputs.safetensors"), candidates, seed)
+    return attack(load_outputs(cell / "outputs.safetensors"), candidates, seed)
 
 
 def attack(outputs: Mapping[str, np.ndarray], candidates: Candidates, seed: int) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from typing import Any
 
 from unlearning import grid, hyperparameters
 from unlearning.config import Experiment, RunConfig, parse
-from unlearning.files import read_json, write_text
+from unlearning.files import read_json, read_sealed, write_text
 from unlearning.manifest import COLUMNS as MANIFEST
 from unlearning.manifest import manifest
 from unlearning.metrics import names
+from unlearning.records import RECORD, read_record
 
 COLUMNS = [
     *("dataset", "arch", "scenario", "split", "method"),
@@ -75,7 +76,7 @@ def roc_points(config: RunConfig, root: Path, rows: Iterable[Mapping[str, Any]])
     for cell, row in zip(grid.cells(config), rows, strict=True):
         if row["status"] != "ok" or not row["shadow_models"]:
             continue
-        found = read_json(root / cell.measured("attacks"))
+        found = read_sealed(root / cell.measured("attacks"))
         identity = {key: row[key] for key in (*IDENTITY, "shadow_models")}
         rates = zip(found["false_positive_rates"], found["cells"][cell.name]["roc"], strict=True)
         for false, true in rates:
@@ -92,7 +93,7 @@ def ensembles(config: RunConfig, root: Path, rows: Iterable[Mapping[str, Any]]) 
         key = cell.ensemble, cell.method
         wanted = key not in found and seeds[cell.experiment] >= grid.FEWEST_SEEDS
         if wanted and path.exists():
-            measured = read_json(path)["methods"].get(cell.method, {"metrics": {}})
+            measured = read_sealed(path)["methods"].get(cell.method, {"metrics": {}})
             identity = {name: row[name] for name in ENSEMBLE_COLUMNS[:6]}
             found[key] = identity | {"models": measured.get("models")} | measured["metrics"]
     return list(found.values())
@@ -135,9 +136,9 @@ def _row(cell: grid.Cell, config: RunConfig, root: Path, methods: str) -> dict[s
         reason = f"its paper does not define it for {cell.scenario.replace('_', ' ')}"
         return row | {"status": "not_defined", "reason": reason}
     folder, measured = root / cell.folder, _measured(cell, experiment, root)
-    if not (folder / "record.json").exists() or "scores" not in measured:
+    if not (folder / RECORD).exists() or "scores" not in measured:
         return row | {"status": "missing", "reason": "not run"}
-    record = read_json(folder / "record.json")
+    record = read_record(folder / RECORD)
     _check_identity(record["settings"], row, folder)
     row |= {key: value for key, value in record.items() if key in COLUMNS}
     for stage, found in measured.items():
@@ -153,7 +154,7 @@ def _measured(cell: grid.Cell, experiment: Experiment, root: Path) -> dict[str, 
     """What each stage of this run found of the cell's group, where it knows the cell."""
     stages = [s for s in MEASURED if s != "attacks" or experiment.attacks]
     files = {stage: root / cell.measured(stage) for stage in stages}
-    found = {stage: read_json(file) for stage, file in files.items() if file.exists()}
+    found = {stage: read_sealed(file) for stage, file in files.items() if file.exists()}
     return {stage: content for stage, content in found.items() if cell.name in content["cells"]}
 
 

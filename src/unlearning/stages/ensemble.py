@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.data.splits import check_split
-from unlearning.files import load_arrays, read_json, write_json
+from unlearning.files import read_json, write_sealed
 from unlearning.grid import FEWEST_SEEDS
 from unlearning.metrics.accuracy import by_part
 from unlearning.metrics.membership import (
@@ -25,6 +25,7 @@ from unlearning.metrics.membership import (
 )
 from unlearning.metrics.oracle_distance import klom
 from unlearning.provenance import code_hash
+from unlearning.records import RECORD, load_outputs, read_record
 
 KLOM_BINS = 20
 """As published, for a hundred models; with fewer, one bin for two models."""
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> None:
     oracles = _margins(cells["oracle"], split)
     found = {}
     for method, folders in cells.items():
-        done = [read_json(folder / "record.json")["status"] == "ok" for folder in folders]
+        done = [read_record(folder / RECORD)["status"] == "ok" for folder in folders]
         metrics = {}
         if sum(done) >= FEWEST_SEEDS:
             own = _margins([f for f, ok in zip(folders, done, strict=True) if ok], split)
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> None:
             metrics = ensemble(own, beside, options.variance)
         found[method] = {"models": sum(done), "metrics": metrics}
     code = code_hash(["unlearning.stages.ensemble"])
-    write_json(options.out, {"methods": found, "code_sha256": code})
+    write_sealed(options.out, {"methods": found, "code_sha256": code})
 
 
 def ensemble(
@@ -83,5 +84,5 @@ def ensemble(
 
 def _margins(cells: Sequence[Path], split: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Margins [S, n] of the correct class on D_f, D_r and the test images, a row a cell."""
-    rows = [by_part(load_arrays(cell / "outputs.safetensors"), split) for cell in cells]
+    rows = [by_part(load_outputs(cell / "outputs.safetensors"), split) for cell in cells]
     return {part: np.stack([logit_confidence(*row[part]) for row in rows]) for part in rows[0]}

@@ -14,7 +14,7 @@ from typing import Any
 
 from unlearning import grid, hyperparameters
 from unlearning.config import RunConfig, parse
-from unlearning.files import read_json, write_text
+from unlearning.files import read_json, read_sealed, write_text
 from unlearning.manifest import COLUMNS as MANIFEST
 from unlearning.manifest import manifest
 from unlearning.stages.collect import COLUMNS, as_csv, collect, refuse_mixed_code
@@ -90,7 +90,7 @@ def findings(config: RunConfig, root: Path, name: str, stage: str) -> Iterator[d
         if asked and (root / file).exists():
             identity = {key: getattr(cell, key, None) for key in IDENTITY}
             identity |= {"dataset": experiment.dataset, "arch": experiment.arch}
-            for row in read_json(root / file)["rows"][name]:
+            for row in read_sealed(root / file)["rows"][name]:
                 yield identity | row
 
 

@@ -6,8 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from unlearning.data.batches import load_packed
 from unlearning.data.patches import poisoned
-from unlearning.files import load_tensors, read_json, save_tensors, sha256_file, write_json
+from unlearning.files import save_tensors, sha256_file, write_json
 
 
 def main(argv: list[str]) -> None:
@@ -17,7 +18,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--settings", required=True, help="the forget set's settings as JSON")
     parser.add_argument("--out", required=True, help="packed data set to write (safetensors)")
     options = parser.parse_args(argv)
-    settings, arrays = json.loads(options.settings), load_tensors(options.data)
+    settings = json.loads(options.settings)
+    facts, arrays = load_packed(options.data)
     images, labels, positions = poisoned(
         arrays["train_images"],
         arrays["train_labels"],
@@ -28,6 +30,5 @@ def main(argv: list[str]) -> None:
         seed=settings["seed"],
     )
     save_tensors(options.out, arrays | {"train_images": images, "train_labels": labels})
-    facts = read_json(Path(options.data).with_suffix(".json"))
     facts |= {"poisoned": positions.tolist(), "sha256": sha256_file(options.out)}
     write_json(Path(options.out).with_suffix(".json"), facts)

@@ -18,11 +18,12 @@ from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
-from unlearning.files import load_arrays, read_json, write_json
+from unlearning.files import read_json, write_sealed
 from unlearning.metrics.representation import balanced_sample, linear_cka, linear_probe
 from unlearning.models import ERM
 from unlearning.models.base import Classifier
 from unlearning.provenance import code_hash
+from unlearning.records import RECORD, load_outputs, read_record
 from unlearning.relearning import relearn_steps
 from unlearning.seeds import seed_for
 from unlearning.stored import cell_model, cell_settings
@@ -56,7 +57,7 @@ def main(argv: list[str]) -> None:
         for name, original in json.loads(options.cells).items()
     }
     modules = stage_modules("probe", cell_settings(folder / options.oracle)["arch"] + ERM)
-    write_json(options.out, {"cells": found, "code_sha256": code_hash(modules)})
+    write_sealed(options.out, {"cells": found, "code_sha256": code_hash(modules)})
 
 
 def embeddings(
@@ -76,7 +77,7 @@ def _probe(
     split: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Metrics of the cell in one folder beside its original in another."""
-    if read_json(cell / "record.json")["status"] != "ok":
+    if read_record(cell / RECORD)["status"] != "ok":
         return {"metrics": {}}
     model = cell_model(cell, dataset)
     found = embeddings(model, dataset, split)
@@ -108,7 +109,7 @@ def probe_accuracy(
 
 
 def _forget_accuracy(cell: Path, split: Mapping[str, Any]) -> float:
-    outputs = load_arrays(cell / "outputs.safetensors")
+    outputs = load_outputs(cell / "outputs.safetensors")
     chosen = np.asarray(split["forget"])
     right = outputs["train_logits"][chosen].argmax(1) == outputs["train_labels"][chosen]
     return float(right.mean())

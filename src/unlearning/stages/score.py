@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.data.splits import check_split
-from unlearning.files import load_arrays, read_json, sha256_file, write_json
+from unlearning.files import read_json, write_sealed
 from unlearning.metrics.accuracy import accuracies, by_part
 from unlearning.metrics.aus import class_removal_aus, homogeneous_removal_aus
 from unlearning.metrics.oracle_distance import (
@@ -25,6 +25,7 @@ from unlearning.metrics.oracle_distance import (
     l2_distance,
 )
 from unlearning.provenance import code_hash
+from unlearning.records import RECORD, load_outputs, read_record
 
 
 def main(argv: list[str]) -> None:
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> None:
         for cell, original in json.loads(options.cells).items()
     }
     code = code_hash(["unlearning.stages.score"])
-    write_json(options.out, {"cells": found, "code_sha256": code})
+    write_sealed(options.out, {"cells": found, "code_sha256": code})
 
 
 def score_cell(
@@ -55,14 +56,15 @@ def score_cell(
 ) -> dict[str, Any]:
     """Metrics of the cell in one folder beside others' original and oracle, and inputs' hashes."""
     folders = {"outputs": cell, "original": original} | ({"oracle": oracle} if oracle else {})
-    files = {role: folder / "outputs.safetensors" for role, folder in folders.items()}
-    arrays = {role: load_arrays(file) for role, file in files.items()}
+    records = {role: read_record(folder / RECORD) for role, folder in folders.items()}
+    arrays = {r: load_outputs(f / "outputs.safetensors") for r, f in folders.items()}
     metrics = score(arrays["outputs"], arrays["original"], split)
     if oracle:
         metrics |= distances(arrays["outputs"], arrays["oracle"], split)
-    if read_json(cell / "record.json")["status"] != "ok":
+    if records["outputs"]["status"] != "ok":
         metrics = dict.fromkeys(metrics)
-    return {"metrics": metrics, "inputs": {role: sha256_file(f) for role, f in files.items()}}
+    inputs = {role: record["outputs"]["outputs"] for role, record in records.items()}
+    return {"metrics": metrics, "inputs": inputs}
 
 
 def score(

@@ -13,9 +13,9 @@ import torch
 from unlearning.data.batches import Dataset, Images, load_dataset
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
-from unlearning.files import canonical_json, save_tensors, sha256_text, write_json
+from unlearning.files import canonical_json, save_tensors, sha256_text
 from unlearning.recipe import Recipe
-from unlearning.records import new_record, peak_memory_mb
+from unlearning.records import new_record, peak_memory_mb, write_record
 from unlearning.seeds import seed_for
 from unlearning.stages.train import new_model
 from unlearning.training import predict, train
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     modules = stage_modules("shadow", settings["arch"])
     record = new_record(settings, {"data": options.data}, modules)
     device = choose_device(settings["threads"])
-    dataset = load_dataset(options.data, settings["evaluation"], device)
+    dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
     images = all_images(dataset)
     chosen = torch.from_numpy(half(settings["dataset"], settings["shadow"], len(images)))
 
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
         "device": device,
     }
     save_tensors(options.outputs, {"logits": predict(model, images), "trained_on": chosen})
-    write_json(options.record, record)
+    write_record(options.record, record, {"outputs": options.outputs})
     shutil.rmtree(resume, ignore_errors=True)
 
 

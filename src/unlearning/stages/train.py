@@ -15,11 +15,11 @@ from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
-from unlearning.files import canonical_json, read_json, save_tensors, sha256_text, write_json
+from unlearning.files import canonical_json, read_json, save_tensors, sha256_text
 from unlearning.models import build
 from unlearning.models.base import Classifier
 from unlearning.recipe import Recipe
-from unlearning.records import new_record, peak_memory_mb
+from unlearning.records import new_record, peak_memory_mb, write_record
 from unlearning.seeds import seed_for
 from unlearning.training import accuracy, train
 
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
     inputs = {"data": options.data} | ({"split": options.split} if options.split else {})
     record = new_record(settings, inputs, stage_modules("train", settings["arch"]))
     device = choose_device(settings["threads"])
-    dataset = load_dataset(options.data, settings["evaluation"], device)
+    dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
     indices = _indices(dataset, options.split).to(device)
 
     resume = Path(options.model).parent / "resume"
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
         "device": device,
     }
     save_tensors(options.model, model.state_dict())
-    write_json(options.record, record)
+    write_record(options.record, record, {"model": options.model})
     shutil.rmtree(resume, ignore_errors=True)
 
 

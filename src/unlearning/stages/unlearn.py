@@ -16,11 +16,17 @@ from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
-from unlearning.files import read_json, save_tensors, write_json
+from unlearning.files import read_json, save_tensors
 from unlearning.methods.base import Problem
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
-from unlearning.records import new_record, peak_memory_mb
+from unlearning.records import (
+    check_made,
+    new_record,
+    peak_memory_mb,
+    read_record,
+    write_record,
+)
 from unlearning.seeds import seed_for
 from unlearning.stored import load_model
 from unlearning.training import Diverged, accuracy, check_finite, predict
@@ -45,8 +51,10 @@ def main(argv: list[str]) -> None:
     inputs = {"data": options.data, "split": options.split, "start": options.start}
     modules = stage_modules("unlearn", settings["start_arch"], settings["base_method"])
     record = new_record(settings, inputs, modules)
+    start = read_record(options.start_record)
+    check_made(options.start, "model", start, record["inputs"]["start"])
     device = choose_device(settings["threads"])
-    dataset = load_dataset(options.data, settings["evaluation"], device)
+    dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
     split = read_json(options.split)
     check_split(split, options.split)
 
@@ -72,7 +80,6 @@ def main(argv: list[str]) -> None:
     official = time.perf_counter() - begun
 
     save_tensors(options.outputs, _outputs(model, dataset))
-    start = read_json(options.start_record)
     seconds, whole = _seconds(settings["base_method"], problem.stopwatch.seconds, official, start)
     record |= {
         "unlearning_seconds": seconds if status == "ok" else None,
@@ -87,7 +94,8 @@ def main(argv: list[str]) -> None:
         "peak_memory_mb": peak_memory_mb(device),
         "device": device,
     }
-    write_json(options.record, record)
+    made = {"model": options.model, "outputs": options.outputs}
+    write_record(options.record, record, made)
 
 
 def _problem(

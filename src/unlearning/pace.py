@@ -1,0 +1,49 @@
+"""How fast this machine is and how large a model: what predictions need beside measured costs."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from unlearning.data.catalogue import DatasetInfo
+from unlearning.models import build
+from unlearning.optim import SGD
+
+STEPS, BATCH, REPEATS = 20, 64, 5
+
+
+def pace() -> float:
+    """Seconds of 20 training steps of the small network on one thread: the best of five.
+
+    The best, since other work on the machine can only make it slower.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = build("small_cnn", 10, 1).to(memory_format=torch.channels_last).train()
+    images, labels = torch.randn(BATCH, 1, 28, 28), torch.randint(0, 10, (BATCH,))
+    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
+    spent = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            loss = torch.nn.functional.cross_entropy(model(images), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        spent.append(time.perf_counter() - start)
+    torch.set_num_threads(threads)
+    return min(spent[1:])  # the first one warms up
+
+
+@functools.cache
+def size(arch: str, info: DatasetInfo) -> tuple[float, float]:
+    """Floating-point operations of one image forwards, and bytes of the weights."""
+    model = build(arch, info.classes, info.channels).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.zeros(1, info.channels, info.size, info.size))
+    held = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    return float(counter.get_total_flops()), float(held)

@@ -1,0 +1,114 @@
+"""The check of a whole run before anything of it is planned.
+
+`config.parse` checks a config by itself; here its experiments meet the methods' settings files
+and each other. Every problem is a ConfigError that names file and key.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from unlearning import config as configs
+from unlearning import grid, hyperparameters, methods
+from unlearning.config import ConfigError, Experiment, RunConfig, Variant
+from unlearning.data.catalogue import DatasetInfo
+from unlearning.files import canonical_json
+from unlearning.methods import ORIGINALS
+from unlearning.metrics.aus import SCENARIOS
+from unlearning.models import FAMILIES
+from unlearning.scenarios import Scenarios
+
+KINDS = tuple(Scenarios.model_fields)
+"""The scenarios that a config or a settings file may name."""
+
+
+def plan(
+    raw: Any,
+    file: str,
+    datasets: Mapping[str, DatasetInfo],
+    folder: str | Path = hyperparameters.FOLDER,
+) -> tuple[RunConfig, list[Experiment]]:
+    """The typed config read from `file`, and the searches that it declares, as experiments.
+
+    raw: what the file holds. folder: the methods' settings files.
+    Raises ConfigError, one line a problem, for anything that could not be run.
+    """
+    methods = hyperparameters.known_methods(folder)
+    known = {"dataset": datasets, "arch": FAMILIES, "scenario": KINDS}
+    hyperparameters.check_conditions(folder, known)
+    found = configs.parse(raw, file, datasets, methods)
+    for experiment in found.experiments:
+        _check_methods(experiment, f"{file}: {experiment.label}", folder)
+    searches = [search(e, folder) for e in found.experiments if e.tuning]
+    try:
+        grid.shared_splits([*found.experiments, *searches])
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    return found, searches
+
+
+def resolved(
+    experiment: Experiment,
+    variant: Variant,
+    scenario: str,
+    folder: str | Path = hyperparameters.FOLDER,
+    where: str = "",
+) -> dict[str, Any]:
+    """The hyper-parameters of a method in one experiment and scenario."""
+    cell = {"dataset": experiment.dataset, "arch": experiment.arch, "scenario": scenario}
+    return hyperparameters.resolve(variant.method, cell, variant.settings, folder, where)
+
+
+def search(experiment: Experiment, folder: str | Path = hyperparameters.FOLDER) -> Experiment:
+    """The search that an experiment declares, as an experiment of its own."""
+    kind = {"dataset": experiment.dataset, "arch": experiment.arch}
+    methods = dict.fromkeys(v.method for v in experiment.variants[2:])
+    found = {m: hyperparameters.candidates(m, kind, folder) for m in methods}
+    for method, settings in found.items():
+        if settings and len(settings) != experiment.tuning.budget:
+            raise ConfigError(
+                f"{folder}/{method}.yaml: search: {len(settings)} candidates for"
+                f" {experiment.dataset}, but the budget is {experiment.tuning.budget}"
+            )
+    searched = {m: s for m, s in found.items() if s or m in ORIGINALS}
+    return configs.tuning_experiment(experiment, searched)
+
+
+def check_bounds(
+    experiments: Iterable[Experiment], file: str, folder: str | Path = hyperparameters.FOLDER
+) -> None:
+    """Raise ConfigError for a hyper-parameter that its method would refuse: all before any runs.
+
+    Apart from `plan`, because the methods' own settings come with torch: seconds to import.
+    """
+    seen = set()
+    for experiment in experiments:
+        for variant, scenario in itertools.product(experiment.variants, SCENARIOS):
+            settings = resolved(experiment, variant, scenario, folder)
+            key = canonical_json([variant.method, settings])
+            if key in seen:
+                continue
+            seen.add(key)
+            try:
+                methods.load(variant.method).Settings(**settings)
+            except ValidationError as error:
+                where = f"{file}: {experiment.label}: methods: {variant.name}: settings"
+                problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+                raise ConfigError("\n".join(f"{where}.{problem}" for problem in problems)) from None
+
+
+def _check_methods(experiment: Experiment, where: str, folder: str | Path) -> None:
+    """Every method's settings fit, and the original that it is compared with is there."""
+    names = [variant.name for variant in experiment.variants]
+    for variant in experiment.variants:
+        for scenario in SCENARIOS:
+            place = f"{where}: methods: {variant.name}: settings"
+            resolved(experiment, variant, scenario, folder, place)
+        needed = hyperparameters.original_of(variant.method, folder)
+        if needed not in names:
+            raise ConfigError(f"{where}: methods: {variant.name} starts from {needed}: add it")

@@ -1,0 +1,155 @@
+"""What a run will cost: the jobs that Snakemake plans, and hours that the real run took."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+from workspace import PROJECT, Workspace
+
+sys.path.insert(0, str(PROJECT / "workflow/scripts"))
+import write_costs
+
+from unlearning import costs, pace
+from unlearning.data.catalogue import catalogue
+from unlearning.plan import plan
+from unlearning.stages.estimate import Estimate, stated_gpu
+
+RUN = PROJECT / "results/mini"
+FACTOR = 1.5
+FIGURES = [path.stem for path in (PROJECT / "figures").glob("*.py") if path.stem != "common"]
+TABLE = PROJECT / costs.FILE
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+
+
+def estimate(name, table=None, factor=1.0, gpu="a100"):
+    raw = yaml.safe_load((PROJECT / f"configs/{name}.yaml").read_text(encoding="utf-8"))
+    found, _ = plan(raw, name, catalogue())
+    return Estimate(found, costs.read(TABLE) if table is None else table, FIGURES, gpu, factor)
+
+
+def slower(table, kind, factor):
+    """A table of costs in which the rows that begin with `kind` are so many times as large."""
+    return {
+        name: dataclasses.replace(cost, seconds=cost.seconds * factor)
+        if name.startswith(kind)
+        else cost
+        for name, cost in table.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    return Workspace.create(tmp_path_factory.mktemp("costs"))
+
+
+@pytest.mark.parametrize("name", ["mini", "paper", "fashion"])
+def test_the_jobs_are_those_that_snakemake_plans(space, name):
+    counted = costs.counts(estimate(name).jobs)
+    assert counted == space.planned(config=f"configs/{name}.yaml")
+
+
+def test_the_longest_chain_is_the_one_by_hand():
+    made = [
+        costs.Job("a", "a", "k", 1),
+        costs.Job("b", "b", "k", 1, ("a",)),
+        costs.Job("c", "c", "k", 1, ("a",)),
+        costs.Job("d", "d", "k", 1, ("b", "c")),
+    ]
+    assert costs.longest(made, {"a": 1, "b": 5, "c": 3, "d": 2}) == (8, ["a", "b", "d"])
+    assert costs.longest(made, {"a": 1, "b": 2, "c": 3, "d": 2}) == (6, ["a", "c", "d"])
+
+
+def test_work_follows_epochs_images_and_architecture():
+    first = estimate("mini")
+    oracle = "oracle/fashion_mnist_mini-small_cnn/class_removal/class-0/train-0"
+    job = next(j for j in first.jobs if j.name == oracle)
+    assert job.work == pytest.approx(2700 * 30)  # without one class of ten
+    twice = estimate("mini", slower(first.table, "train small_cnn 1x28x28", 2))
+    duck = "unlearn/fashion_mnist_mini-small_cnn/class_removal/class-0/train-0/duck-0"
+    assert twice.seconds[duck] == pytest.approx(2 * first.seconds[duck])
+    assert twice.seconds["audit"] == first.seconds["audit"]
+
+
+def test_the_papers_grid_is_counted_in_gpu_hours_of_a_stated_gpu():
+    found = estimate("paper")
+    text = found.text(4)
+    assert "stated" in text and "not measured" in text and "GPU hours" in text
+    rate = stated_gpu("a100")["float32"]
+    name = "originals/cifar10-resnet18/train-42"
+    job = next(j for j in found.jobs if j.name == name)
+    flops, _ = pace.size("resnet18", catalogue()["cifar10"])
+    assert job.gpu == 1
+    assert found.seconds[name] == pytest.approx(50_000 * 100 * 3 * flops / rate)
+    faster = estimate("paper", gpu="h100")
+    assert faster.seconds[name] < found.seconds[name] / 3
+    with pytest.raises(ValueError, match="unknown GPU 'b9000'; known: t4"):
+        estimate("paper", gpu="b9000")
+
+
+def test_an_architecture_that_was_not_measured_is_scaled_and_says_so():
+    raw = yaml.safe_load((PROJECT / "configs/cifar10_fast.yaml").read_text(encoding="utf-8"))
+    raw["experiments"][0]["resources"]["gpu"] = 0
+    config, _ = plan(raw, "cifar10_fast", catalogue())
+    found = Estimate(config, costs.read(TABLE), [], factor=1.0)
+    assert "not measured: train resnet18_3x3 3x32x32: from train" in found.text(1)
+
+
+def took():
+    """Seconds by job of the run made here, from the logs."""
+    if not (RUN / "logs").is_dir():
+        pytest.skip("results/mini has no logs: `make reproduce` makes them")
+    found = estimate("mini")
+    spent = {j.name: write_costs.worked(write_costs.log_of(j, RUN)) for j in found.jobs}
+    quiet = {job.name for job in found.jobs if job.rule == "rulegraph"}  # Snakemake's own log
+    assert {name for name, value in spent.items() if value is None} <= quiet
+    return found, {name: value[0] if value else 0.0 for name, value in spent.items()}
+
+
+def within(one, other):
+    return 1 / FACTOR < one / other < FACTOR
+
+
+def test_the_estimate_of_the_embedded_grid_is_what_it_took():
+    """Seconds that jobs worked, two at a time on two cores; the chain of the longest of them."""
+    found, spent = took()
+    here = pace.pace() / found.table["pace"].seconds
+    guessed = estimate("mini", factor=here)
+    total, real = sum(guessed.seconds.values()), sum(spent.values())
+    chain, longest = (costs.longest(found.jobs, s)[0] for s in (guessed.seconds, spent))
+    used = sum(f.stat().st_size for f in RUN.rglob("*.safetensors") if "poison" not in f.name)
+    print(f"{total:.0f} s for {real:.0f} s, chain {chain:.1f} for {longest:.1f}, pace {here:.2f}")
+    assert within(total, real), (total, real, here)
+    assert within(chain, longest), (chain, longest, here)
+    assert within(guessed.storage()["models and outputs"], used)
+
+
+def test_a_wrong_number_in_the_table_is_no_estimate():
+    found, spent = took()
+    wrong = slower(found.table, "", 3)
+    assert not within(sum(estimate("mini", wrong).seconds.values()), sum(spent.values()))
+
+
+def test_the_table_says_how_often_each_number_was_measured():
+    table = pd.read_csv(TABLE)
+    assert (table["n"] >= 1).all() and (table["seconds"] > 0).all()
+    ranged = table.dropna(subset=["low", "high"])
+    assert (ranged["low"] <= ranged["seconds"] * 1.001).all()
+    assert (ranged["seconds"] <= ranged["high"] * 1.001).all()
+
+
+def test_snakemake_prints_the_estimate_and_makes_nothing(space):
+    before = space.contents()
+    status, text = space.snakemake("estimate", "--quiet", "all")
+    assert status == 0, text
+    assert "Estimate of run tiny" in text and "longest chain" in text and "train_original" in text
+    assert space.contents() == before
+    status, text = space.snakemake("estimate", "--config", "gpu=b9000")
+    assert status != 0 and "unknown GPU 'b9000'" in text

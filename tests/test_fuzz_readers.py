@@ -1,0 +1,156 @@
+"""Any bytes at all in place of a data set: tensors as the catalogue says, or one of our errors.
+
+In use a checksum is verified before a reader sees a file; here the readers get damaged files
+directly. Damage is done to the archive, and to what is inside before it is packed, where no
+checksum of the format finds it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import resource
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import ledger
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from test_sources import make, tar_gz
+
+from unlearning import vision
+from unlearning.data import readers
+from unlearning.data.catalogue import DataError
+from unlearning.data.sources import _check
+
+TIMES = {"idx": 1000, "cifar10": 250, "cifar100": 500, "tiny_imagenet": 250}  # 2,000 together
+NIGHTLY = {"idx": 50_000, "cifar10": 10_000, "cifar100": 30_000, "tiny_imagenet": 12_000}
+KEYS = {"idx": "idx", "cifar10": "cifar", "cifar100": "cifar", "tiny_imagenet": "zip"}
+SAMPLES = {reader: make(reader) for reader in TIMES}
+MEMORY = 1500  # MB more than before: the bound of what an archive may unpack to, several times
+
+POSITION = st.floats(0, 1, exclude_max=True)
+EDIT = st.one_of(
+    st.tuples(st.just("flip"), POSITION, st.integers(0, 7)),
+    st.tuples(st.just("set"), POSITION, st.binary(min_size=1, max_size=8)),
+    st.tuples(
+        st.just("number"), POSITION, st.sampled_from([0, 1, 255, 2**15, 2**31 - 1, 2**32 - 1])
+    ),
+    st.tuples(st.just("cut"), POSITION, st.integers(1, 600)),
+    st.tuples(st.just("repeat"), POSITION, st.integers(1, 600)),
+    st.tuples(st.just("head"), st.floats(0, 0.002), st.binary(min_size=1, max_size=4)),
+    st.tuples(st.just("tail"), POSITION, st.none()),
+)
+EDITS = st.lists(EDIT, min_size=1, max_size=4)
+
+
+def edited(content: bytes, edits) -> bytes:
+    """`content` with bits, bytes or stretches changed; a position is a share of its length."""
+    data = bytearray(content)
+    for kind, position, value in edits:
+        at = int(position * len(data))
+        if not data:
+            break
+        if kind == "flip":
+            data[at] ^= 1 << value
+        elif kind in ("set", "head"):
+            data[at : at + len(value)] = value
+        elif kind == "number":
+            data[at : at + 4] = value.to_bytes(4, "big" if at % 2 else "little")
+        elif kind == "cut":
+            del data[at : at + value]
+        elif kind == "repeat":
+            data[at:at] = data[at : at + value]
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+def inside(reader: str, content: bytes, edits, which: int) -> bytes:
+    """A file of the data set, sound as an archive, whose content was edited before packing."""
+    if reader == "idx":
+        return gzip.compress(edited(gzip.decompress(content), edits), 1)
+    if reader != "tiny_imagenet":
+        if which % 3 == 0:  # the tar itself
+            return gzip.compress(edited(gzip.decompress(content), edits), 1)
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            members = {m.name: archive.extractfile(m).read() for m in archive}
+        name = list(members)[which % len(members)]
+        return tar_gz(members | {name: edited(members[name], edits)})
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = list(members)[which % len(members)]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for member, inner in (members | {name: edited(members[name], edits)}).items():
+            archive.writestr(member, inner)
+    return out.getvalue()
+
+
+def handled(reader: str, folder: Path) -> str:
+    """Read the files in a folder: "read", or the kind of our error. Anything else is raised."""
+    info = SAMPLES[reader].info
+    try:
+        tensors, names = readers.READERS[reader](
+            info, {f.file: folder / f.file for f in info.files}
+        )
+        _check(info, tensors, names)
+    except DataError as error:
+        assert str(folder) in str(error) or info.name in str(error), error
+        return type(error).__name__
+    return "read"
+
+
+@pytest.mark.parametrize("reader", TIMES)
+def test_any_bytes_are_read_or_refused(reader, tmp_path, monkeypatch):
+    folder, scratch = tmp_path / "data", tmp_path / "scratch"
+    folder.mkdir(), scratch.mkdir()
+    vision.torchvision()  # what it leaves where it is imported first is not the readers'
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.chdir(scratch)
+    sound = SAMPLES[reader].files
+    done, outcomes = {"times": 0, "wrong": 0}, {}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    @settings(
+        max_examples=(NIGHTLY if ledger.NIGHTLY else TIMES)[reader],
+        deadline=None,
+        derandomize=not ledger.NIGHTLY,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(which=st.integers(0, 11), packed=st.booleans(), edits=EDITS)
+    @example(which=0, packed=True, edits=[("tail", 0.0, None)])
+    def fuzz(which, packed, edits):
+        name = list(sound)[which % len(sound)]
+        content = (
+            edited(sound[name], edits) if packed else inside(reader, sound[name], edits, which)
+        )
+        for other, whole in sound.items():
+            (folder / other).write_bytes(content if other == name else whole)
+        done["times"] += 1
+        done["wrong"] += 1
+        outcome = handled(reader, folder)
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        done["wrong"] -= 1
+
+    try:
+        fuzz()
+    finally:
+        ledger.count(f"fuzz_{KEYS[reader]}", done["times"], min(done["wrong"], 1))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < MEMORY, f"{grown:.0f} MB"
+    assert not list(scratch.iterdir())
+    # Damage reached the content: some of it is read as other pixels, most of it refused.
+    assert outcomes["read"] > 5 and outcomes["FormatError"] > 20, outcomes
+
+
+@pytest.mark.parametrize("reader", TIMES)
+def test_the_sound_sample_is_read(reader, tmp_path):
+    for name, content in SAMPLES[reader].files.items():
+        (tmp_path / name).write_bytes(content)
+    assert handled(reader, tmp_path) == "read"

@@ -1,0 +1,94 @@
+"""Take what the jobs of a finished run cost into configs/costs.csv, from their logs.
+
+    python workflow/scripts/write_costs.py results/mini
+
+The last line of a job's log says how long it worked and its peak memory. Snakemake's benchmark
+files are no source for this: on one machine a job is forked from a server, and they then measure
+the command that asked for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from unlearning import costs
+from unlearning.config import RunConfig, parse
+from unlearning.data.catalogue import catalogue
+from unlearning.files import read_json, write_text
+from unlearning.pace import pace
+
+LAST = re.compile(r"worked ([\d.]+) s, [\d.]+ s of CPU, (\d+) MB")
+
+
+def worked(log: Path) -> tuple[float, float] | None:
+    """Seconds and MB that the last line of a log states; None for a job without one."""
+    if not log.exists():
+        return None
+    found = LAST.fullmatch(log.read_text(encoding="utf-8").rstrip().rpartition("\n")[2])
+    return (float(found[1]), float(found[2])) if found else None
+
+
+def log_of(job: costs.Job, root: Path) -> Path:
+    """Where the log of a job of the run in `root` lies."""
+    if job.name.startswith("data/"):
+        return root.parents[1] / "data/logs" / f"{job.name.removeprefix('data/')}.log"
+    return root / "logs" / f"{job.name}.log"
+
+
+def fit(jobs: list[costs.Job], root: Path) -> pd.DataFrame:
+    """The table's rows of some jobs: seconds a unit of work over all jobs of a kind."""
+    rows = []
+    for job in jobs:
+        spent = worked(log_of(job, root))
+        if spent and job.work:
+            rows.append([job.kind, job.work, *spent])
+    frame = pd.DataFrame(rows, columns=["kind", "work", "seconds", "memory_mb"])
+    ratio = frame.assign(ratio=frame["seconds"] / frame["work"]).groupby("kind")
+    sums = frame.groupby("kind")[["work", "seconds"]].sum()
+    return pd.DataFrame(
+        {
+            "seconds": sums["seconds"] / sums["work"],
+            "low": ratio["ratio"].min(),
+            "high": ratio["ratio"].max(),
+            "memory_mb": ratio["memory_mb"].max(),
+            "n": ratio.size(),
+        }
+    )
+
+
+def measured(config: RunConfig, root: Path) -> pd.DataFrame:
+    """The whole table of a run: the trainings first, since the rest is counted in them."""
+    datasets = catalogue()
+    drawn = [file.stem for file in sorted((root / "logs/figures").glob("*.log"))]
+
+    def listed(speed):
+        return costs.jobs(config, datasets, speed, lambda *_: 0, drawn)
+
+    trained = fit([j for j in listed(lambda *_: 0) if j.kind.startswith(costs.TRAIN)], root)
+
+    def speed(arch, info):
+        return trained.at[costs.train_kind(arch, info), "seconds"]
+
+    others = fit([j for j in listed(speed) if not j.kind.startswith(costs.TRAIN)], root)
+    here = pd.DataFrame({"seconds": pace(), "n": 1}, index=["pace"])
+    return pd.concat([trained, others, here])
+
+
+def main() -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", type=Path, help="the folder of a finished run")
+    root = parser.parse_args().root
+    config = parse(read_json(root / "config.json"), str(root / "config.json"))
+    frame = measured(config, root)
+    for name in ("seconds", "low", "high"):
+        frame[name] = frame[name].map("{:.4g}".format).replace("nan", "")
+    write_text(costs.FILE, frame.to_csv(index_label="kind"))
+
+
+if __name__ == "__main__":
+    main()
