@@ -1,8 +1,9 @@
 """A SLURM cluster of one node under one folder: Debian's daemons, without systemd or /etc.
 
 `Cluster.start` brings up munged, slurmctld and slurmd with a key, sockets, ports and a state of
-their own; `stop` ends exactly these processes. The node pretends to have memory and one GPU, so
-that what jobs ask for is granted on a small machine. Needs root: the daemons change users.
+their own; `stop` ends exactly these processes, which also end with the process that started them
+(setpriv's --pdeathsig), as when tests are killed. The node pretends to have cores, memory and one
+GPU, so that what jobs ask for is granted on a small machine. Needs root: the daemons change users.
 """
 
 from __future__ import annotations
@@ -18,9 +19,19 @@ import tempfile
 import time
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "srun")
+PROGRAMS = (
+    "munged",
+    "slurmctld",
+    "slurmd",
+    "sbatch",
+    "squeue",
+    "scancel",
+    "scontrol",
+    "srun",
+    "setpriv",
+)
 NODE = socket.gethostname().split(".")[0]
-CPUS = 2
+CPUS = 6  # pretended: most of a job's time here it waits for Snakemake to ask about it
 MEMORY = 64_000  # MB, pretended
 SETTINGS = """
 ClusterName=tests
@@ -166,7 +177,7 @@ class Cluster:
     def _daemon(self, name: str, *words: str, user: str | None = None) -> None:
         with open(self.folder / f"{name}.out", "wb") as output:
             process = subprocess.Popen(
-                [program(name), *map(str, words)],
+                [program("setpriv"), "--pdeathsig", "TERM", program(name), *map(str, words)],
                 env=os.environ | self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

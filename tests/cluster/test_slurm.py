@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -175,6 +176,31 @@ def test_nothing_is_left_behind(cluster, submitted):
         sleeper.wait()
 
 
+def test_daemons_end_with_a_killed_run_of_the_tests(cluster):
+    program = (
+        "import slurm, time; found = slurm.Cluster().start();"
+        "print(found.folder, *(d.pid for d in found.daemons), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=Path(__file__).parent, stdout=-1, text=True
+    ) as killed:
+        folder, *numbers = killed.stdout.readline().split()
+        assert len(numbers) == 3 and all(map(alive, numbers))
+        killed.kill()
+    end = time.monotonic() + 20
+    while any(map(alive, numbers)) and time.monotonic() < end:
+        time.sleep(0.2)
+    left = [number for number in numbers if alive(number)]
+    shutil.rmtree(folder)
+    assert left == []
+
+
+def alive(number: str) -> bool:
+    """Whether a process is there and no zombie."""
+    status = Path(f"/proc/{number}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 def processes_in(folder: Path) -> list[int]:
     """The processes whose working folder is this one."""
     found = []
@@ -183,6 +209,25 @@ def processes_in(folder: Path) -> list[int]:
             if link.readlink() == folder:
                 found.append(int(link.parent.name))
     return found
+
+
+def test_a_group_holds_one_gpu_however_many_of_its_jobs_want_it(cluster, submitted):
+    """After the tests of the finished grid: the probes are made again, asking for GPUs."""
+    space, _, _ = submitted
+    config = space.root / "configs/small.yaml"
+    with_gpu = yaml.safe_load(config.read_text())
+    with_gpu["experiments"][0]["resources"] = ASKED | {"gpu": 1}
+    (space.root / "configs/gpu.yaml").write_text(yaml.safe_dump(with_gpu))
+    probes = sorted((space.root / "results/small").glob("*/probes/**/*.json"))
+    assert len(probes) == 2
+    for probe in probes:
+        probe.unlink()
+    targets = [str(probe.relative_to(space.root)) for probe in probes]
+    submission = Submission(cluster, space, "gpu", *targets)
+    assert submission.wait() == 0, submission.text
+    (job,) = submission.jobs()
+    assert job["TresPerJob"] == "gres:gpu:1"
+    assert job["TimeLimit"] == "01:34:00"  # one after another: the minutes add
 
 
 def test_a_cancelled_training_goes_on_where_it_stopped(cluster, local, tmp_path):
