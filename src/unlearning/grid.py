@@ -177,6 +177,16 @@ def cells_of(experiment: Experiment) -> list[Cell]:
     ]
 
 
+def most_cells(experiment: Experiment) -> int:
+    """How many cells an experiment has at most, without listing them."""
+    removal, images = experiment.scenarios.class_removal, experiment.scenarios.homogeneous_removal
+    sets = len(removal.forget or []) if removal else 0
+    sets += len(removal.draw.counts) * len(removal.draw.seeds) if removal and removal.draw else 0
+    sets += len(images.split_seeds) if images else 0
+    seeds = len(experiment.train_seeds) * len(experiment.unlearn_seeds)
+    return max(sets, 1) * (len(experiment.methods) + len(REFERENCES)) * seeds
+
+
 def unlearn_seeds(experiment: Experiment, method: str) -> list[int]:
     """The seeds of one method: all of the config's, or the first alone for a reference."""
     seeds = experiment.unlearn_seeds

@@ -23,6 +23,8 @@ from unlearning.metrics.aus import SCENARIOS
 from unlearning.models import FAMILIES
 from unlearning.scenarios import Scenarios
 
+MOST_CELLS = 20_000
+"""Of one experiment: more could not even be planned. Forget sets x methods x seeds."""
 KINDS = tuple(Scenarios.model_fields)
 """The scenarios that a config or a settings file may name."""
 
@@ -43,8 +45,13 @@ def plan(
     hyperparameters.check_conditions(folder, known)
     found = configs.parse(raw, file, datasets, methods)
     for experiment in found.experiments:
+        if (count := grid.most_cells(experiment)) > MOST_CELLS:
+            raise ConfigError(f"{file}: {experiment.label}: {count} cells, at most {MOST_CELLS}")
         _check_methods(experiment, f"{file}: {experiment.label}", folder)
     searches = [search(e, folder) for e in found.experiments if e.tuning]
+    for experiment in searches:
+        if (count := grid.most_cells(experiment)) > MOST_CELLS:
+            raise ConfigError(f"{file}: {experiment.label}: {count} cells, at most {MOST_CELLS}")
     try:
         grid.shared_splits([*found.experiments, *searches])
     except ConfigError as error:
