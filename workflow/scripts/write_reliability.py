@@ -25,7 +25,7 @@ import ledger  # noqa: E402
 
 COUNTED = PROJECT / "paper/reference/reliability.csv"
 README = PROJECT / "README.md"
-MARK, END = "<!-- tests:reliability -->\n", "\n<!-- end -->"
+MARK, END = "<!-- tests:reliability -->\n", "<!-- end -->"
 RUNS = {"test": "`make test`", "nightly": "`make nightly`"}
 
 
@@ -60,7 +60,7 @@ def with_table(text: str, frame: pd.DataFrame) -> str:
     head, found, rest = text.partition(MARK)
     if not found:
         raise SystemExit(f"README.md lacks the mark {MARK.strip()}")
-    return head + MARK + table(frame) + END + rest.partition(END)[2]
+    return head + MARK + table(frame) + "\n" + END + rest.partition(END)[2]
 
 
 def absent(found: pd.DataFrame, committed: pd.DataFrame) -> list[str]:
