@@ -294,9 +294,10 @@ def parse(
     try:
         return RunConfig.model_validate(raw, context=context)
     except ValidationError as error:
-        problems = list(dict.fromkeys(_describe(e, file) for e in error.errors()))
-        if len(problems) > MOST:
-            problems[MOST:] = [f"{file}: (and so on): {len(problems) - MOST} more problems"]
+        errors = error.errors()
+        problems = list(dict.fromkeys(_describe(e, file) for e in errors[: 2 * MOST]))[:MOST]
+        if len(errors) > 2 * MOST:
+            problems.append(f"{file}: (and so on): {len(errors)} problems in all")
         raise ConfigError("\n".join(problems)) from None
 
 
