@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MOST = 20
 """So many problems of a config are shown."""
+MOST_VALUES = 100_000
+"""In a config: more would not be checked within memory."""
 RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=-]*$", max_length=80)]
@@ -291,6 +293,7 @@ def parse(
     Raises ConfigError with one line a problem: file, key, what is wrong, what would be right.
     """
     context = {"datasets": datasets, "methods": methods} if datasets is not None else None
+    _check_size(raw, file)
     try:
         return RunConfig.model_validate(raw, context=context)
     except ValidationError as error:
@@ -299,6 +302,19 @@ def parse(
         if len(errors) > 2 * MOST:
             problems.append(f"{file}: (and so on): {len(errors)} problems in all")
         raise ConfigError("\n".join(problems)) from None
+
+
+def _check_size(raw: Any, file: str) -> None:
+    """Raise ConfigError for more values than a person writes: aliases of aliases in YAML."""
+    waiting, seen = [raw], 0
+    while waiting:
+        value = waiting.pop()
+        inside = value.values() if isinstance(value, dict) else value
+        if isinstance(value, (dict, list)):
+            seen += len(value)
+            if seen > MOST_VALUES:
+                raise ConfigError(f"{file}: (top level): more than {MOST_VALUES} values")
+            waiting += inside
 
 
 def _describe(error: Mapping[str, Any], file: str | Path) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import graphlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -251,32 +252,16 @@ def longest(found: Iterable[Job], spent: Mapping[str, float]) -> tuple[float, li
     """Seconds and jobs of the chain that takes longest, each job waiting for what it needs."""
     by_name = {job.name: job for job in found}
     done: dict[str, tuple[float, str | None]] = {}
-    for name in _in_order(by_name):
-        before = (
-            max((done[n][0], n) for n in by_name[name].needs) if by_name[name].needs else (0, None)
-        )
-        done[name] = before[0] + spent[name], before[1]
+    order = graphlib.TopologicalSorter({job.name: job.needs for job in by_name.values()})
+    for name in order.static_order():
+        ready = max(((done[n][0], n) for n in by_name[name].needs), default=(0, None))
+        done[name] = ready[0] + spent[name], ready[1]
     last: str | None = max(done, key=lambda name: done[name][0])
     total, chain = done[last][0], []
     while last is not None:
         chain.append(last)
         last = done[last][1]
     return total, chain[::-1]
-
-
-def _in_order(jobs: Mapping[str, Job]) -> list[str]:
-    """The names, each after what it needs."""
-    placed: dict[str, None] = {}
-
-    def place(name: str) -> None:
-        if name not in placed:
-            for needed in jobs[name].needs:
-                place(needed)
-            placed[name] = None
-
-    for name in jobs:
-        place(name)
-    return list(placed)
 
 
 def counts(found: Iterable[Job]) -> Counter[str]:
