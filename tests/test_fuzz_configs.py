@@ -18,7 +18,8 @@ import ledger
 import pytest
 import yaml
 from conftest import METHOD_FILES, ROOT
-from hypothesis import HealthCheck, Phase, example, given, settings
+from fuzzing import fuzzing
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from test_config import DATASETS, VALID, changed
 from workspace import Workspace
@@ -28,7 +29,6 @@ from unlearning.config import ConfigError
 from unlearning.plan import plan
 
 FILE = "configs/mine.yaml"
-TIMES = 6_000 if ledger.NIGHTLY else 2_000
 PLANNED = 120 if ledger.NIGHTLY else 24
 LONGEST = 2_000  # characters of a line: it says what is wrong, not the whole of it
 SHAPES = {
@@ -37,14 +37,7 @@ SHAPES = {
 }
 BASES = st.sampled_from([VALID] * 3 * len(SHAPES) + list(SHAPES.values()))
 TINY = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text(encoding="utf-8"))
-FUZZ = settings(
-    max_examples=TIMES,
-    deadline=None,
-    derandomize=not ledger.NIGHTLY,
-    database=None,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+FUZZ = fuzzing(2_000, 6_000)
 SMALL = st.recursive(
     st.none()
     | st.booleans()

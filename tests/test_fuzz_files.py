@@ -9,22 +9,15 @@ import ledger
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from fuzzing import fuzzing
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_fuzz_readers import EDITS, edited
 
 from unlearning.files import DamagedFile, load_arrays, load_tensors, save_tensors, sha256_file
 from unlearning.records import check_made, read_record, write_record
 
-TIMES = 20_000 if ledger.NIGHTLY else 1_000
-FUZZ = settings(
-    max_examples=TIMES,
-    deadline=None,
-    derandomize=not ledger.NIGHTLY,
-    database=None,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
+FUZZ = fuzzing(1_000, 20_000)
 TENSORS = {
     "weight": torch.arange(400, dtype=torch.float32).reshape(20, 20),
     "bias": torch.tensor([float("nan"), float("inf"), -0.0]),
@@ -54,15 +47,16 @@ class Tally:
         self.outcomes[found] = self.outcomes.get(found, 0) + 1
 
 
-def fuzz(key, test):
-    """Run a fuzz of `test(tally, edits)` and count what it did."""
-    tally = Tally()
+def fuzz(key, file, read, head=0):
+    """Damage a file, often after its first `head` bytes alone, and count what `read` made of it."""
+    tally, whole = Tally(), file.read_bytes()
 
     @FUZZ
-    @given(edits=EDITS)
-    @example(edits=[("tail", 0.0, None)])
-    def attempts(edits):
-        test(tally, edits)
+    @given(edits=EDITS, sound=st.sampled_from([0, head]))
+    @example(edits=[("tail", 0.0, None)], sound=0)
+    def attempts(edits, sound):
+        file.write_bytes(whole[:sound] + edited(whole[sound:], edits))
+        tally(read)
 
     try:
         attempts()
@@ -75,12 +69,8 @@ def test_damaged_weights_are_refused_or_told_by_their_hash(made):
     """Whatever is loaded has another hash than the record states, unless it is what was written."""
     file, record = made / "model.safetensors", read_record(made / "record.json")
     whole = file.read_bytes()
-
-    def attempt(tally, edits):
-        file.write_bytes(edited(whole, edits))
-        tally(lambda: outcome(file, record, whole))
-
-    outcomes = fuzz("fuzz_weights", attempt)
+    head = 8 + struct.unpack("<Q", whole[:8])[0]
+    outcomes = fuzz("fuzz_weights", file, lambda: outcome(file, record, whole), head)
     assert outcomes["refused"] > 100 and outcomes["told by its hash"] > 100, outcomes
 
 
@@ -133,13 +123,8 @@ def test_a_header_that_lies_is_refused(content, load, tmp_path):
 
 def test_damaged_records_are_refused(made):
     file = made / "record.json"
-    whole, before = file.read_bytes(), read_record(made / "record.json")
-
-    def attempt(tally, edits):
-        file.write_bytes(edited(whole, edits))
-        tally(lambda: read(file, before))
-
-    outcomes = fuzz("fuzz_record", attempt)
+    before = read_record(file)
+    outcomes = fuzz("fuzz_record", file, lambda: read(file, before))
     assert outcomes["refused"] > 900, outcomes
 
 

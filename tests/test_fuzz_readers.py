@@ -17,7 +17,8 @@ from pathlib import Path
 
 import ledger
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from fuzzing import fuzzing
+from hypothesis import example, given
 from hypothesis import strategies as st
 from test_sources import make, tar_gz
 
@@ -115,14 +116,7 @@ def test_any_bytes_are_read_or_refused(reader, tmp_path, monkeypatch):
     done, outcomes = {"times": 0, "wrong": 0}, {}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    @settings(
-        max_examples=(NIGHTLY if ledger.NIGHTLY else TIMES)[reader],
-        deadline=None,
-        derandomize=not ledger.NIGHTLY,
-        database=None,
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-    )
+    @fuzzing(TIMES[reader], NIGHTLY[reader])
     @given(which=st.integers(0, 11), packed=st.booleans(), edits=EDITS)
     @example(which=0, packed=True, edits=[("tail", 0.0, None)])
     def fuzz(which, packed, edits):

@@ -7,6 +7,7 @@ import pytest
 
 from unlearning.files import read_json
 from unlearning.metrics.accuracy import by_part
+from unlearning.records import RECORD, write_record
 from unlearning.stages import attack, ensemble, score, shadow
 
 CLASSES = 3
@@ -41,8 +42,10 @@ def world(tmp_path):
     for k in range(8):
         trained_on = shadow.half("world", k, 1800)
         logits = logits_of(labels, trained_on, rng, gain=2.0)
-        paths.append(tmp_path / f"{k}.safetensors")
+        paths.append(tmp_path / str(k) / "outputs.safetensors")
+        paths[-1].parent.mkdir()
         save_file({"logits": logits, "trained_on": trained_on}, paths[-1])
+        write_record(paths[-1].with_name(RECORD), {}, {"outputs": paths[-1]})
     return labels, paths, rng
 
 

@@ -397,13 +397,15 @@ def write(run: Path, out: Path) -> None:
     stage.main([str(o) for o in [*options, "--rulegraph", run / "rules.dot", "--out", out]])
 
 
-def test_the_same_files_give_the_same_bytes(run, tmp_path):
-    write(run, tmp_path / "a.html")
-    moved = shutil.copytree(run, tmp_path / "elsewhere" / "deep")
+def test_the_same_files_give_the_same_bytes(run, tmp_path, monkeypatch):
+    """Wherever the working folder lies: a trace command names the run's folder within it."""
+    monkeypatch.chdir(run.parent)
+    write(Path(run.name), tmp_path / "a.html")
+    moved = shutil.copytree(run, tmp_path / "elsewhere" / "deep" / run.name)
     command = [sys.executable, "-m", "unlearning", "report", "--template", TEMPLATE]
-    command += ["--source", moved, "--made", moved, "--rulegraph", moved / "rules.dot"]
-    subprocess.run([*map(str, command), "--out", str(moved / "b.html")], check=True)
-    assert (moved / "b.html").read_bytes() == (tmp_path / "a.html").read_bytes()
+    command += ["--source", run.name, "--made", run.name, "--rulegraph", f"{run.name}/rules.dot"]
+    subprocess.run([*map(str, command), "--out", "b.html"], check=True, cwd=moved.parent)
+    assert (moved.parent / "b.html").read_bytes() == (tmp_path / "a.html").read_bytes()
 
 
 CHECKS = """
