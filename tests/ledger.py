@@ -40,7 +40,7 @@ INPUTS = {
     "fuzz_weights": "Weights files made wrong at random",
     "fuzz_record": "Records made wrong at random",
     "hostile_archive": "Archives with absolute or parent paths, links, devices or bombs",
-    "hostile_pickle": "Pickles that ask for code",
+    "hostile_pickle": "Pickles that ask for code or for all memory",
 }
 DONE = FAULTS | INPUTS
 """What can be counted, in the order of the table."""

@@ -656,19 +656,31 @@ class Payload:
         return os.mkdir, (str(self.marker),)
 
 
-@pytest.mark.parametrize("reader", ["cifar10", "cifar100"])
+TESTED = {"cifar10": "cifar-10-batches-py/test_batch", "cifar100": "cifar-100-python/test"}
+
+
+@pytest.mark.parametrize("reader", TESTED)
 def test_malicious_pickle_is_refused_and_not_run(reader, server, tmp_path):
     marker = tmp_path / "executed"
     attack = pickle.dumps({"data": Payload(marker)}, protocol=2)
     pickle.loads(attack)
     marker.rmdir()  # the attack works on a reader that trusts its pickles
 
-    member = "cifar-10-batches-py/test_batch" if reader == "cifar10" else "cifar-100-python/test"
-    sample = make(reader, changed={member: attack})
+    sample = make(reader, changed={TESTED[reader]: attack})
     info = server.publish(sample.info, sample.files)
-    message = rf"member '{member}' is a pickle that asks for (posix|nt|os)\.mkdir"
+    message = rf"member '{TESTED[reader]}' is a pickle that asks for (posix|nt|os)\.mkdir"
     refuse(info, tmp_path / "out", UnsafeArchive, message)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("reader", TESTED)
+@pytest.mark.parametrize("put", [pickle.LONG_BINPUT + b"\xff" * 4, pickle.PUT + b"4294967295\n"])
+def test_a_pickle_that_would_fill_the_memory_is_refused(reader, put, server, tmp_path):
+    """An unpickler's table of objects is as long as the largest number: here 64 GiB."""
+    sample = make(reader, changed={TESTED[reader]: pickle.EMPTY_DICT + put + pickle.STOP})
+    info = server.publish(sample.info, sample.files)
+    message = rf"member '{TESTED[reader]}' is a pickle that numbers its object 4294967295, of"
+    refuse(info, tmp_path / "out", UnsafeArchive, message)
 
 
 def test_pickles_of_this_file_are_those_of_python_2():

@@ -14,6 +14,7 @@ import gzip
 import io
 import lzma
 import pickle
+import pickletools
 import posixpath
 import re
 import stat
@@ -245,6 +246,14 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _unpickle(content: bytes, where: str) -> dict:
+    # The unpickler's memo is as long as the largest number in it: 16 bytes each, up to 64 GiB.
+    numbers = (arg for code, arg, _ in pickletools.genops(content) if code.name.endswith("PUT"))
+    largest = max(numbers, default=0)
+    if largest > len(content):
+        raise UnsafeArchive(
+            f"{where} is a pickle that numbers its object {largest}, of {len(content)} bytes. "
+            "Do not use this archive."
+        )
     value = _ArraysOnly(content, where).load()
     if not isinstance(value, dict):
         raise FormatError(f"{where} holds a {type(value).__name__}, not a dict")
