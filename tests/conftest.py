@@ -26,6 +26,15 @@ FEW = ("epochs", "repair_epochs", "noise_steps")  # settings cut short in the te
 METHOD_FILES = ROOT / "configs" / "methods"
 
 
+LONGEST = ("test_slurm", "test_faults_dag", "test_dag", "test_can_fail", "test_documents")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no worker is left alone with one of them at the end."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
