@@ -6,8 +6,6 @@ PYTHON ?= python3
 VENV ?= .venv
 CORES ?= all
 BIN := $(abspath $(VENV))/bin
-# One more than there are cores: the tests of the SLURM cluster mostly wait for it.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 READY := $(VENV)/.ready
 export PATH := $(BIN):$(PATH)
 SNAKEMAKE := snakemake --workflow-profile workflow/profiles/local --cores $(CORES)
@@ -25,7 +23,7 @@ reproduce: $(READY)
 
 test: $(READY)
 	rm -rf results/reliability/test
-	python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # make nightly     fuzzes what is read for long: more than 100,000 inputs
 nightly: $(READY)

@@ -319,7 +319,12 @@ MISTAKES = {
         ["fraction", "less than 1"],
     ),
     "shadows": (TINY, "{shadows: 4}", "{shadows: 5}", ["attacks.shadows", "multiple of 2"]),
-    "method": (TINY, "- duck\n", "- dukc\n", ["'dukc'", "did you mean 'duck'"]),
+    "method": (
+        TINY,
+        "method: duck, settings: {epochs: 2}",
+        "method: dukc, settings: {epochs: 2}",
+        ["'dukc'", "did you mean 'duck'"],
+    ),
     "same file": (
         TINY,
         "name: duck_one_step",

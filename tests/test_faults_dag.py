@@ -42,7 +42,10 @@ TINY = {
             "training": {"epochs": 1, "batch_size": 128, "lr": 0.1, "schedule": "onecycle"},
             "train_seeds": [0],
             "scenarios": {"class_removal": {"forget": [0]}},
-            "methods": ["fine_tuning", "duck"],
+            "methods": [
+                {"name": name, "method": name, "settings": {"epochs": 1}}
+                for name in ("fine_tuning", "duck")
+            ],
         }
     ],
 }

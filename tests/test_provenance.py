@@ -202,7 +202,7 @@ def package(tmp_path, monkeypatch):
 
 
 def hash_now(*key):
-    provenance._essence.cache_clear()
+    provenance._read.cache_clear()
     return code_hash(stage_modules(*key))
 
 
@@ -283,9 +283,11 @@ def test_an_import_for_type_checking_does_not_count(package):
     path = package / "stages" / "resolve.py"
     text = path.read_text(encoding="utf-8")
     lines = "\nfrom typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    {0}\n"
-    path.write_text(text + lines.format("from unlearning import grid"), encoding="utf-8")
+    edit(path, text, text + lines.format("from unlearning import grid"))
+    provenance._read.cache_clear()  # as in the next process
     assert closure(["unlearning.stages.resolve"]) == before
-    path.write_text(text + "\n\ndef late():\n    from unlearning import grid\n", encoding="utf-8")
+    edit(path, "\nif TYPE_CHECKING:\n", "\ndef late():\n")
+    provenance._read.cache_clear()
     assert package / "grid.py" in closure(["unlearning.stages.resolve"])
 
 
@@ -295,7 +297,7 @@ def test_a_scripts_hash_follows_the_script_and_what_it_imports(package, tmp_path
     style.write_text("blue", encoding="utf-8")
 
     def now():
-        provenance._essence.cache_clear()
+        provenance._read.cache_clear()
         return script_hash(script, style)
 
     seen = [now()]

@@ -32,7 +32,7 @@ def closure(modules: Iterable[str]) -> list[Path]:
             continue
         found.add(path)
         found.update(p for p in _packages(path))
-        waiting += _imports(path)
+        waiting += _read(path)[0]
     return sorted(found)
 
 
@@ -40,7 +40,7 @@ def code_hash(modules: Iterable[str]) -> str:
     """SHA-256 over the closure of `modules`; comments, docstrings and layout do not count."""
     digest = hashlib.sha256()
     for path in closure(modules):
-        digest.update(f"{path.relative_to(PACKAGE)}\n{_essence(path)}\n".encode())
+        digest.update(f"{path.relative_to(PACKAGE)}\n{_read(path)[1]}\n".encode())
     return digest.hexdigest()
 
 
@@ -49,9 +49,9 @@ def script_hash(*paths: str | Path) -> str:
     digest = hashlib.sha256()
     library: set[Path] = set()
     for path in map(Path, paths):
-        python = path.suffix == ".py"
-        digest.update((_essence(path) if python else path.read_text()).encode() + b"\0")
-        library.update(_imports(path) if python else [])
+        imports, text = _read(path) if path.suffix == ".py" else ([], path.read_text())
+        digest.update(text.encode() + b"\0")
+        library.update(imports)
     names = sorted(map(_dotted, library))
     digest.update(code_hash(names).encode())
     return digest.hexdigest()
@@ -85,9 +85,16 @@ def _packages(path: Path) -> list[Path]:
     return [folder / "__init__.py" for folder in folders]
 
 
-def _imports(path: Path) -> list[Path]:
+@functools.cache
+def _read(path: Path) -> tuple[list[Path], str]:
+    """What a file imports of this package, and its code: each file is parsed once a process."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return _imports(tree), _essence(tree)
+
+
+def _imports(tree: ast.Module) -> list[Path]:
     found = []
-    for node in _runtime_nodes(_tree(path)):
+    for node in _runtime_nodes(tree):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -108,14 +115,8 @@ def _runtime_nodes(tree: ast.AST) -> Iterable[ast.AST]:
             yield from _runtime_nodes(child)
 
 
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@functools.cache
-def _essence(path: Path) -> str:
-    """The code of a file without comments, docstrings and layout."""
-    tree = _tree(path)
+def _essence(tree: ast.Module) -> str:
+    """The code without comments, docstrings and layout; takes the docstrings out of `tree`."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):

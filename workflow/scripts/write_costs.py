@@ -87,6 +87,7 @@ def main() -> None:
     frame = measured(config, root)
     for name in ("seconds", "low", "high"):
         frame[name] = frame[name].map("{:.4g}".format).replace("nan", "")
+    frame["memory_mb"] = frame["memory_mb"].astype("Int64")
     write_text(costs.FILE, frame.to_csv(index_label="kind"))
 
 
