@@ -26,11 +26,14 @@ FEW = ("epochs", "repair_epochs", "noise_steps")  # settings cut short in the te
 METHOD_FILES = ROOT / "configs" / "methods"
 
 
-LONGEST = ("test_slurm", "test_faults_dag", "test_dag", "test_can_fail", "test_documents")
+LONGEST = ("test_slurm", "test_can_fail", "test_provenance", "test_faults_dag", "test_dag")
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first, so that no worker is left alone with one of them at the end."""
+    """The longest files first, so that no worker is left alone with one of them at the end.
+
+    Beside the SLURM cluster those that use one core: its jobs are asked about ever more rarely.
+    """
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 

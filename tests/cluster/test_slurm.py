@@ -19,8 +19,9 @@ import yaml
 from workspace import Workspace
 
 PROFILE = ("--workflow-profile", "workflow/profiles/slurm")
-# A cluster without accounting, which answers at once and whose node has two cores.
+# A cluster without accounting. It is asked after 2 seconds, and then 10 later each time.
 NODE = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2")
+DUCK = {"name": "duck", "method": "duck", "settings": {"epochs": 1}}
 SMALL = ("--cores", "2", "--latency-wait", "20")
 ORIGINAL = "results/{run}/fashion_mnist_mini-small_cnn/originals/train-0/model.safetensors"
 LOG = "results/{run}/logs/originals/fashion_mnist_mini-small_cnn/train-0.log"
@@ -47,7 +48,7 @@ def workspace(folder: Path, data: Path | None = None) -> Workspace:
     space = Workspace.create(folder)
     config = yaml.safe_load((folder / "configs/tiny.yaml").read_text())
     (experiment,) = config["experiments"]
-    experiment |= {"methods": ["duck"], "resources": ASKED}
+    experiment |= {"methods": [DUCK], "resources": ASKED}
     (folder / "configs/small.yaml").write_text(yaml.safe_dump(config | {"run": "small"}))
     experiment["training"]["epochs"] = 12
     (folder / "configs/long.yaml").write_text(yaml.safe_dump(config | {"run": "long"}))
