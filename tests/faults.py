@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 
 class Child:
@@ -28,6 +30,8 @@ class Child:
         if self.number == 0:
             status = 1
             try:
+                # tqdm's own is shared among forks, and a killed one would keep it for ever.
+                tqdm.set_lock(threading.RLock())
                 out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 for stream in (1, 2):
                     os.dup2(out, stream)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
+from conftest import ROOT
 
 from unlearning import failures
 from unlearning.config import ConfigError
@@ -83,3 +86,15 @@ def test_what_may_be_a_mistake_of_the_code_keeps_its_traceback(call):
     assert failures.expected(error) is None
     with pytest.raises(type(error)), failures.in_one_line():
         throw(error)
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_quietly():
+    """`trace … | head`; a pipe that breaks anywhere else keeps its traceback."""
+    words = ["trace", "paper/reference/mini", "class_removal", "duck", "aus"]
+    command = [sys.executable, "-m", "unlearning", *words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
+    with pytest.raises(BrokenPipeError), failures.in_one_line():
+        raise BrokenPipeError(errno.EPIPE, "a server has gone")

@@ -6,6 +6,7 @@ import contextlib
 import dis
 import errno
 import os
+import select
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -24,6 +25,8 @@ def in_one_line() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            sys.exit(1)
         reason = expected(error)
         if reason is None:
             raise
@@ -46,6 +49,16 @@ def expected(error: Exception) -> str | None:
     if _ours(error) or (isinstance(error, ValueError) and _stated(error.__traceback__)):
         return _line(error)
     return None
+
+
+def _unread() -> bool:
+    """Whether nobody reads stdout any more, as when `head` has seen enough; then drops the rest."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _no_memory(error: Exception) -> bool:
