@@ -15,7 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from unlearning import interrupt
-from unlearning.data.batches import Images, augment, index_batches
+from unlearning.data.batches import Images, augment, index_batches, resized
 from unlearning.files import load_tensors, save_tensors
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
@@ -63,10 +63,9 @@ def train(
     Raises Diverged when an epoch's mean loss or a weight is not finite.
     """
     optimizer = SGD(
-        model.parameters(),
+        parameter_groups(model, recipe),
         lr=recipe.lr,
         momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
     )
     loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
@@ -99,7 +98,7 @@ def _epoch(model, data, indices, recipe, optimizer, loss_of, at, seed, told) -> 
 
     Returns None, with `at` brought up to date, if `told` has a signal before the last step is done.
     """
-    epoch, device = at.epoch, data.images.device
+    epoch, device, size = at.epoch, data.images.device, recipe.size_in(at.epoch)
     generator = torch.Generator().manual_seed(seed_for(seed, epoch))
     torch.manual_seed(seed_for(seed, epoch, "dropout"))
     model.train()
@@ -112,17 +111,32 @@ def _epoch(model, data, indices, recipe, optimizer, loss_of, at, seed, told) -> 
             at.step, at.loss, at.random = step, total, _random(generator)
             return None
         chosen = indices[positions.to(indices.device)]
-        images = augment(data.images[chosen], recipe.flip, recipe.crop, generator)
+        images = data.images[chosen]
+        images = augment(images, recipe.flip, recipe.crop, generator, recipe.padding)
+        images = data.normalise(images)
+        images = resized(images, size) if size else images
         labels = data.labels[chosen]
         progress = (epoch * steps + step) / (recipe.epochs * steps)
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * lr_factor(recipe.schedule, progress)
-        loss = model.training_loss(data.normalise(images), labels, loss_of, epoch)
+        loss = model.training_loss(images, labels, loss_of, epoch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(chosen)
     return float(total) / len(indices)
+
+
+def parameter_groups(model: Classifier, recipe: Recipe) -> list[dict]:
+    """The model's parameters with the weight decay of each, for an optimizer."""
+    if recipe.weight_decay_on == "all":
+        return [{"params": list(model.parameters()), "weight_decay": recipe.weight_decay}]
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
 
 
 def check_finite(model: Classifier) -> None:

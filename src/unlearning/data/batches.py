@@ -111,12 +111,17 @@ def index_batches(
 
 
 def augment(
-    images: torch.Tensor, flip: bool, crop: int, generator: torch.Generator
+    images: torch.Tensor,
+    flip: bool,
+    crop: int,
+    generator: torch.Generator,
+    padding: str = "zeros",
 ) -> torch.Tensor:
-    """Random horizontal flip and random crop after zero padding, for a whole batch at once.
+    """Random horizontal flip and random crop after padding, for a whole batch at once.
 
-    images: uint8 [B, C, H, W]; crop: pixels of padding (0 = none). One gather does
-    both, per sample; the result is channels-last in memory, as the convolutions want it.
+    images: uint8 [B, C, H, W]; crop: pixels of padding (0 = none); padding: `zeros` or
+    `reflect` (mirrored without repeating the edge). One gather does both, per sample; the
+    result is channels-last in memory, as the convolutions want it.
     """
     count, _, height, width = images.shape
     device = images.device
@@ -126,6 +131,24 @@ def augment(
     columns = torch.where(flipped, columns.flip(1), columns) + offsets[0]
     rows = torch.arange(height, device=device) + offsets[1]
     sample = torch.arange(count, device=device)[:, None, None]
-    padded = torch.nn.functional.pad(images, (crop, crop, crop, crop))
-    found = padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]]
+    if padding == "reflect":
+        rows, columns = mirrored(rows - crop, height), mirrored(columns - crop, width)
+    else:
+        images = torch.nn.functional.pad(images, (crop, crop, crop, crop))
+    found = images.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]]
     return found.permute(0, 3, 1, 2)
+
+
+def mirrored(positions: torch.Tensor, size: int) -> torch.Tensor:
+    """Positions in -size < p < 2 size - 1 folded into 0..size-1 at both edges."""
+    return size - 1 - (size - 1 - positions.abs()).abs()
+
+
+def resized(images: torch.Tensor, size: int) -> torch.Tensor:
+    """float32 images [B, C, H, W] as [B, C, size, size]: bilinear, antialiased, channels-last."""
+    if images.shape[-2:] == (size, size):
+        return images
+    found = torch.nn.functional.interpolate(
+        images, size=(size, size), mode="bilinear", antialias=True
+    )
+    return found.contiguous(memory_format=torch.channels_last)

@@ -16,7 +16,7 @@ class Classifier(nn.Module):
     last feature map's channels gives `per_channel` neighbouring dimensions of the embedding.
     `middle` is the name in the backbone of the block whose output `layers` reads.
     `precision` is that of the backbone's products; weights, their gradients, embeddings and all
-    that follows are float32. bfloat16 is for GPUs: few CPUs have it, the others take very long.
+    that follows are float32, and so are BatchNorm's statistics. See `device.usable_precision`.
     """
 
     precision = "float32"
@@ -72,3 +72,14 @@ class Classifier(nn.Module):
     ) -> torch.Tensor:
         """What original and oracle training minimise in one step of `epoch`, counted from 0."""
         return loss_of(self(images), labels)
+
+
+class Float32(nn.Module):
+    """The wrapped module on float32 input: a mean over many values that bfloat16 would round."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.inner(features.float())

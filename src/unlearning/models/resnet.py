@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from unlearning.models.base import Classifier
+from unlearning.models.base import Classifier, Float32
 from unlearning.vision import torchvision
 
 NARROWER = 8
@@ -39,6 +39,7 @@ def build(
         backbone = _full(plain, channels, pretrained, variant == "3x3")
     embedding = backbone.fc.in_features
     backbone.fc = nn.Identity()
+    backbone.avgpool = Float32(backbone.avgpool)
     return Classifier(backbone, nn.Linear(embedding, classes), head_dropout, middle="layer2")
 
 

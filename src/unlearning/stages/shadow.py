@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -11,13 +12,13 @@ import numpy as np
 import torch
 
 from unlearning.data.batches import Dataset, Images, load_dataset
-from unlearning.device import choose_device
+from unlearning.device import choose_device, usable_precision
 from unlearning.entry import stage_modules
-from unlearning.files import canonical_json, save_tensors, sha256_text
+from unlearning.files import save_tensors
 from unlearning.recipe import Recipe
 from unlearning.records import new_record, peak_memory_mb, write_record
 from unlearning.seeds import seed_for
-from unlearning.stages.train import new_model
+from unlearning.stages.train import new_model, state_file
 from unlearning.training import predict, train
 
 
@@ -38,22 +39,26 @@ def main(argv: list[str]) -> None:
     chosen = torch.from_numpy(half(settings["dataset"], settings["shadow"], len(images)))
 
     resume = Path(options.outputs).parent / "resume"
-    key = sha256_text(canonical_json([record["settings"], record["inputs"], record["code_sha256"]]))
+    state = functools.partial(state_file, resume, record)
+    precision = usable_precision(settings["precision"], device, lambda p: state(p).exists())
     parts = ("shadow", settings["dataset"], settings["arch"], settings["shadow"])
-    model = new_model(settings, dataset, seed_for(*parts, "weights")).to(device)
+    model = new_model(
+        {**settings, "precision": precision}, dataset, seed_for(*parts, "weights")
+    ).to(device)
     seconds = train(
         model,
         images,
         chosen.nonzero().flatten().to(device),
         Recipe(**settings["training"]),
         seed_for(*parts, "batches"),
-        resume / f"{key[:16]}.safetensors",
+        state(precision),
     )
     record |= {
         "training_images": int(chosen.sum()),
         "training_seconds": seconds,
         "peak_memory_mb": peak_memory_mb(device),
         "device": device,
+        "precision": precision,
     }
     save_tensors(options.outputs, {"logits": predict(model, images), "trained_on": chosen})
     write_record(options.record, record, {"outputs": options.outputs})

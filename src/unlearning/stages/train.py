@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shutil
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import torch
 
 from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
-from unlearning.device import choose_device
+from unlearning.device import choose_device, usable_precision
 from unlearning.entry import stage_modules
 from unlearning.files import canonical_json, read_json, save_tensors, sha256_text
 from unlearning.models import build
@@ -43,15 +44,18 @@ def main(argv: list[str]) -> None:
     indices = _indices(dataset, options.split).to(device)
 
     resume = Path(options.model).parent / "resume"
-    key = sha256_text(canonical_json([record["settings"], record["inputs"], record["code_sha256"]]))
-    model = new_model(settings, dataset, seed_for(*identity(settings), "weights")).to(device)
+    state = functools.partial(state_file, resume, record)
+    precision = usable_precision(settings["precision"], device, lambda p: state(p).exists())
+    model = new_model(
+        {**settings, "precision": precision}, dataset, seed_for(*identity(settings), "weights")
+    ).to(device)
     seconds = train(
         model,
         dataset.train,
         indices,
         Recipe(**settings["training"]),
         seed_for(*identity(settings), "batches"),
-        resume / f"{key[:16]}.safetensors",
+        state(precision),
     )
     record |= {
         "training_images": len(indices),
@@ -60,10 +64,17 @@ def main(argv: list[str]) -> None:
         "test_accuracy": accuracy(model, dataset.test),
         "peak_memory_mb": peak_memory_mb(device),
         "device": device,
+        "precision": precision,
     }
     save_tensors(options.model, model.state_dict())
     write_record(options.record, record, {"model": options.model})
     shutil.rmtree(resume, ignore_errors=True)
+
+
+def state_file(folder: Path, record: Mapping[str, Any], precision: str) -> Path:
+    """Where a job keeps what it resumes from: a name for its settings, inputs, code, precision."""
+    made_by = [record["settings"], record["inputs"], record["code_sha256"], precision]
+    return folder / f"{sha256_text(canonical_json(made_by))[:16]}.safetensors"
 
 
 def identity(settings: Mapping[str, Any]) -> tuple[str | int, ...]:
