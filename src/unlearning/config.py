@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from unlearning.methods import REFERENCES
 from unlearning.models import FAMILIES, PRETRAINED
-from unlearning.recipe import VALIDATION_SHARE, Recipe, Strict, shown
+from unlearning.recipe import VALIDATION_SHARE, Recipe, Resolution, Strict, shown
 from unlearning.scenarios import (
     ClassRemoval,
     Draw,
@@ -85,11 +85,43 @@ class Attacks(Strict):
     variance: Literal["per_example", "global"] = "global"
 
 
+class Part(Strict):
+    """Some cells of an experiment: methods x forget sets x training seeds.
+
+    The original is always among the methods, the oracle only where it is listed. train_seeds: the
+    experiment's, unless given.
+    """
+
+    name: Name
+    methods: list[str | Variant] = Field(min_length=1)
+    scenarios: Scenarios
+    train_seeds: Seeds | None = None
+
+    @field_validator("train_seeds")
+    @classmethod
+    def _distinct(cls, seeds: list | None) -> list | None:
+        return seeds and unique(seeds, "seed")
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, methods: list, info: ValidationInfo) -> list:
+        return _checked_methods(methods, info, implied=("original",))
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Every method as a variant, the original first."""
+        return [Variant(name="original", method="original"), *_as_variants(self.methods)]
+
+
 class Experiment(Strict):
     """One data set and architecture: its originals, oracles, scenarios and methods.
 
-    study: part of `snakemake understanding`, not of runs.csv and its tables. models_of: another
-    experiment of the same model and recipe, whose originals and oracles these are.
+    Either `scenarios` and `methods`, every method on every forget set, with the references; or
+    `parts`, an ordered list of which only the listed cells are run, those of a part before those
+    of the next. study: part of `snakemake understanding`, not of runs.csv and its tables.
+    models_of: another experiment of the same model and recipe, whose originals and oracles these
+    are. retain_evaluated: of the training images all that are forgotten and so many of the
+    others, drawn once for the data set, are evaluated; None: all.
     """
 
     dataset: str
@@ -100,8 +132,10 @@ class Experiment(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluation: Literal["test", "validation"] = "test"
     training: Recipe
-    scenarios: Scenarios
-    methods: list[str | Variant] = Field(min_length=1)
+    scenarios: Scenarios | None = None
+    methods: list[str | Variant] | None = Field(None, min_length=1)
+    parts: list[Part] | None = Field(None, min_length=1)
+    retain_evaluated: int | None = Field(None, gt=0)
     train_seeds: Seeds
     unlearn_seeds: Seeds = Field(default_factory=lambda: [0])
     resources: Resources = Resources()
@@ -129,22 +163,46 @@ class Experiment(Strict):
 
     @field_validator("methods")
     @classmethod
-    def _known_methods(cls, methods: list, info: ValidationInfo) -> list:
-        for entry in methods:
-            name = entry if isinstance(entry, str) else entry.method
-            if name in REFERENCES:
-                raise ValueError(f"{name} is a reference and always part of the grid; drop it")
-            if info.context:
-                _known(name, info.context["methods"], "method")
-        labels = [e if isinstance(e, str) else e.name for e in methods]
-        unique([*labels, *REFERENCES], "method")
-        return methods
+    def _known_methods(cls, methods: list | None, info: ValidationInfo) -> list | None:
+        return methods and _checked_methods(methods, info, implied=REFERENCES)
+
+    @field_validator("parts")
+    @classmethod
+    def _distinct_parts(cls, parts: list | None) -> list | None:
+        unique([part.name for part in parts or []], "part")
+        return parts
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Experiment:
+        given = {"scenarios": self.scenarios, "methods": self.methods}
+        if self.parts is None:
+            for key, value in given.items():
+                if value is None:
+                    raise ValueError(f"{key}: this key is needed and missing, or give parts")
+            return self
+        for key, value in {**given, "study": self.study, "tuning": self.tuning}.items():
+            if value is not None:
+                raise ValueError(f"{key}: an experiment with parts has none; name it in the parts")
+        settings: dict[str, Variant] = {}
+        for variant in (v for part in self.parts for v in part.variants):
+            if settings.setdefault(variant.name, variant) != variant:
+                raise ValueError(f"parts: {variant.name} has different settings in two parts")
+        if any(part.scenarios.shortcut_removal for part in self.parts):
+            raise ValueError("parts: shortcut_removal needs an experiment of its own")
+        return self
 
     @model_validator(mode="after")
     def _fits_dataset(self, info: ValidationInfo) -> Experiment:
         if info.context:
-            self._check_classes(info.context["datasets"][self.dataset].classes)
-            self._check_count(info.context["datasets"][self.dataset].train)
+            dataset = info.context["datasets"][self.dataset]
+            for part in self.listed:
+                self._check_classes(part.scenarios, dataset.classes)
+                self._check_count(part.scenarios, dataset.train)
+            if self.training.padding == "reflect" and self.training.crop >= dataset.size:
+                raise ValueError(
+                    f"training.crop: {self.training.crop} pixels cannot be mirrored in images of "
+                    f"{dataset.size}"
+                )
         if self.pretrained and self.arch not in PRETRAINED:
             raise ValueError(
                 f"pretrained: {self.arch} has no pretrained weights; set it to false, or use "
@@ -153,15 +211,15 @@ class Experiment(Strict):
         check_study(self)
         return self
 
-    def _check_classes(self, classes: int) -> None:
-        shortcut = self.scenarios.shortcut_removal
+    def _check_classes(self, scenarios: Scenarios, classes: int) -> None:
+        shortcut = scenarios.shortcut_removal
         for key in ("source", "label") if shortcut else ():
             if getattr(shortcut, key) >= classes:
                 raise ValueError(
                     f"scenarios.shortcut_removal.{key}: class {getattr(shortcut, key)} is outside "
                     f"0..{classes - 1}, the classes of {self.dataset}"
                 )
-        removal = self.scenarios.class_removal
+        removal = scenarios.class_removal
         if removal and removal.draw and removal.draw.of != classes:
             raise ValueError(
                 f"scenarios.class_removal.draw.of: {self.dataset} has {classes} classes"
@@ -180,8 +238,8 @@ class Experiment(Strict):
                     f"{self.dataset} would go; nothing would be retained"
                 )
 
-    def _check_count(self, train: int) -> None:
-        removal = self.scenarios.homogeneous_removal
+    def _check_count(self, scenarios: Scenarios, train: int) -> None:
+        removal = scenarios.homogeneous_removal
         if removal is None:
             return
         if removal.indices == "release" and self.dataset not in RELEASE_INDICES:
@@ -210,10 +268,24 @@ class Experiment(Strict):
         return self.name or f"{self.dataset}-{self.arch}"
 
     @property
+    def listed(self) -> list[Part]:
+        """The parts; of an experiment without them one, nameless, with both references."""
+        if self.parts is not None:
+            return self.parts
+        methods = ["oracle", *self.methods]
+        fields = {"name": "", "methods": methods, "scenarios": self.scenarios, "train_seeds": None}
+        return [Part.model_construct(**fields)]
+
+    @property
     def variants(self) -> list[Variant]:
-        """Every method as a variant, the references first."""
-        given = [Variant(name=m, method=m) if isinstance(m, str) else m for m in self.methods]
-        return [Variant(name=m, method=m) for m in REFERENCES] + given
+        """Every method as a variant, each once, the original first."""
+        found = {v.name: v for part in self.listed for v in part.variants}
+        return list(found.values())
+
+    @property
+    def poisoned(self) -> bool:
+        """Whether its training data are poisoned: shortcut removal."""
+        return self.scenarios is not None and self.scenarios.shortcut_removal is not None
 
 
 class RunConfig(Strict):
@@ -221,7 +293,8 @@ class RunConfig(Strict):
 
     sources: a folder with the official files, by data set. partial: collect what is
     there and show the rest as missing, instead of asking for every cell. mixed_code:
-    let cells of one method that ran different code share a table.
+    let cells of one method that ran different code share a table. without_bfloat16: what a new
+    job of `precision: bfloat16` does on a device without it (device.usable_precision).
     """
 
     run: Name
@@ -229,6 +302,7 @@ class RunConfig(Strict):
     sources: dict[str, str] = Field(default_factory=dict)
     partial: bool = False
     mixed_code: bool = False
+    without_bfloat16: Literal["stop", "float32"] = "stop"
 
     @field_validator("sources")
     @classmethod
@@ -269,6 +343,21 @@ def tuning_experiment(experiment: Experiment, candidates: Mapping[str, list[dict
         "models_of": None,
     }
     return experiment.model_copy(update=changes)
+
+
+def _as_variants(methods: Iterable[str | Variant]) -> list[Variant]:
+    return [Variant(name=m, method=m) if isinstance(m, str) else m for m in methods]
+
+
+def _checked_methods(methods: list, info: ValidationInfo, implied: tuple[str, ...]) -> list:
+    """`methods`, if each is known and none is named twice or is one of the implied references."""
+    for variant in _as_variants(methods):
+        if variant.method in implied:
+            raise ValueError(f"{variant.method} is a reference and always part of the grid; drop it")
+        if info.context:
+            _known(variant.method, info.context["methods"], "method")
+    unique([*(v.name for v in _as_variants(methods)), *implied], "method")
+    return methods
 
 
 def _known(name: str, known, what: str) -> str:
@@ -341,6 +430,8 @@ def _name(key: Any) -> str:
 
 _BLOCKS = {
     "training": Recipe,
+    "resolutions": Resolution,
+    "parts": Part,
     "draw": Draw,
     "features": Features,
     "attributions": Attributions,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.config import ConfigError, Experiment, RunConfig
+from unlearning.config import ConfigError, Experiment, Part, RunConfig
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.scenarios import ClassRemoval, Draw, HomogeneousRemoval
 from unlearning.seeds import seed_for
@@ -61,9 +61,13 @@ class Cell:
     def measured(self, stage: str) -> str:
         """The file with what a stage found of the cell's group, below the run's folder.
 
-        stage: `scores`, `attacks`, `probes`, or one of a study's.
+        stage: `attacks`, `probes`, or one of a study's.
         """
         return f"{self.experiment}/{stage}/{self.group}.json"
+
+    def scores(self, part: str) -> str:
+        """The file with the scores of the cells that a part has of the group, below the run."""
+        return f"{self.experiment}/scores/{self.group}{f'.{part}' if part else ''}.json"
 
     @property
     def ensemble(self) -> str:
@@ -82,14 +86,30 @@ def class_key(classes: list[int]) -> str:
 
 
 def splits(experiment: Experiment) -> list[Split]:
-    """Every forget set of an experiment, in the order of its config."""
-    scenarios = experiment.scenarios
+    """Every forget set of an experiment, each once, in the order of its config.
+
+    Raises ConfigError if two parts give one name to different forget sets.
+    """
+    found: dict[tuple[str, str], Split] = {}
+    for part in experiment.listed:
+        for split in part_splits(part, experiment.evaluation):
+            if found.setdefault((split.scenario, split.key), split) != split:
+                raise ConfigError(
+                    f"{experiment.label}: parts: {part.name}: its forget set {split.key} differs "
+                    "from that of the same name in an earlier part; give it another seed"
+                )
+    return list(found.values())
+
+
+def part_splits(part: Part, evaluation: str) -> list[Split]:
+    """The forget sets of one part of an experiment."""
+    scenarios = part.scenarios
     found = [
-        *_class_splits(scenarios.class_removal, experiment.evaluation),
-        *_homogeneous_splits(scenarios.homogeneous_removal, experiment.evaluation),
+        *_class_splits(scenarios.class_removal, evaluation),
+        *_homogeneous_splits(scenarios.homogeneous_removal, evaluation),
     ]
     if scenarios.shortcut_removal:
-        poison = {"scenario": "shortcut_removal", "evaluation": experiment.evaluation}
+        poison = {"scenario": "shortcut_removal", "evaluation": evaluation}
         poison |= scenarios.shortcut_removal.model_dump()
         found.append(Split("shortcut_removal", "poisoned", poison))
     return found
@@ -167,24 +187,58 @@ def study_cells(config: RunConfig) -> list[Cell]:
 
 
 def cells_of(experiment: Experiment) -> list[Cell]:
-    """Its cells. The references have one unlearning seed: nothing random in them."""
-    return [
-        Cell(experiment.label, split.scenario, split.key, train_seed, variant.name, unlearn_seed)
-        for split in splits(experiment)
-        for variant in experiment.variants
-        for train_seed in experiment.train_seeds
-        for unlearn_seed in unlearn_seeds(experiment, variant.method)
-    ]
+    """Its cells, part by part, each once."""
+    return list(parts_of(experiment))
+
+
+def parts_of(experiment: Experiment) -> dict[Cell, int]:
+    """The number of the first part that lists a cell, by cell, in the order of the parts.
+
+    The references have one unlearning seed: nothing random in them.
+    """
+    found: dict[Cell, int] = {}
+    for number, part in enumerate(experiment.listed):
+        for split in part_splits(part, experiment.evaluation):
+            for variant in part.variants:
+                for train_seed in part.train_seeds or experiment.train_seeds:
+                    for seed in unlearn_seeds(experiment, variant.method):
+                        names = split.scenario, split.key, train_seed, variant.name, seed
+                        found.setdefault(Cell(experiment.label, *names), number)
+    return found
+
+
+def scored(experiment: Experiment) -> dict[str, list[Cell]]:
+    """The cells of each file of scores, by its path below the run's folder.
+
+    One file a group and part, so that a part is scored before the next one is run. The part that
+    brings the oracle also scores the group's earlier cells again, now beside it.
+    """
+    found: dict[str, list[Cell]] = {}
+    earlier: dict[tuple, list[Cell]] = {}
+    for cell, number in parts_of(experiment).items():
+        part = experiment.listed[number].name
+        found.setdefault(cell.scores(part), []).append(cell)
+        earlier.setdefault((cell.group, part), []).append(cell)
+    for cell, number in parts_of(experiment).items():
+        if cell.method == "oracle":
+            for part in experiment.listed[:number]:
+                found[cell.scores(experiment.listed[number].name)] += earlier.get(
+                    (cell.group, part.name), []
+                )
+    return found
 
 
 def most_cells(experiment: Experiment) -> int:
     """How many cells an experiment has at most, without listing them."""
-    removal, images = experiment.scenarios.class_removal, experiment.scenarios.homogeneous_removal
-    sets = len(removal.forget or []) if removal else 0
-    sets += len(removal.draw.counts) * len(removal.draw.seeds) if removal and removal.draw else 0
-    sets += len(images.split_seeds) if images else 0
-    seeds = len(experiment.train_seeds) * len(experiment.unlearn_seeds)
-    return max(sets, 1) * (len(experiment.methods) + len(REFERENCES)) * seeds
+    total = 0
+    for part in experiment.listed:
+        removal, images = part.scenarios.class_removal, part.scenarios.homogeneous_removal
+        sets = len(removal.forget or []) if removal else 0
+        sets += len(removal.draw.counts) * len(removal.draw.seeds) if removal and removal.draw else 0
+        sets += len(images.split_seeds) if images else 0
+        seeds = len(part.train_seeds or experiment.train_seeds) * len(experiment.unlearn_seeds)
+        total += max(sets, 1) * len(part.variants) * seeds
+    return total
 
 
 def unlearn_seeds(experiment: Experiment, method: str) -> list[int]:

@@ -18,7 +18,7 @@ from unlearning import grid, hyperparameters, methods
 from unlearning.config import ConfigError, Experiment, RunConfig, Variant
 from unlearning.data.catalogue import DatasetInfo
 from unlearning.files import canonical_json
-from unlearning.methods import ORIGINALS
+from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.models import FAMILIES
 from unlearning.scenarios import Scenarios
@@ -71,10 +71,24 @@ def resolved(
     return hyperparameters.resolve(variant.method, cell, variant.settings, folder, where)
 
 
+def cap(
+    experiment: Experiment,
+    variant: Variant,
+    scenario: str,
+    folder: str | Path = hyperparameters.FOLDER,
+) -> dict[str, int]:
+    """`published_epochs` of a method whose variant lowers them; nothing of any other."""
+    without = {k: v for k, v in variant.settings.items() if k != "epochs"}
+    plain = variant.model_copy(update={"settings": without})
+    published = resolved(experiment, plain, scenario, folder).get("epochs")
+    lowered = published is not None and variant.settings.get("epochs", published) < published
+    return {"published_epochs": published} if lowered else {}
+
+
 def search(experiment: Experiment, folder: str | Path = hyperparameters.FOLDER) -> Experiment:
     """The search that an experiment declares, as an experiment of its own."""
     kind = {"dataset": experiment.dataset, "arch": experiment.arch}
-    methods = dict.fromkeys(v.method for v in experiment.variants[2:])
+    methods = dict.fromkeys(v.method for v in experiment.variants if v.method not in REFERENCES)
     found = {m: hyperparameters.candidates(m, kind, folder) for m in methods}
     for method, settings in found.items():
         if settings and len(settings) != experiment.tuning.budget:

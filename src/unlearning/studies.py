@@ -50,7 +50,7 @@ class Attributions(Strict):
 def check_study(experiment: Experiment) -> None:
     """Raise ValueError, naming the key, if a study lacks what it measures or has what it cannot."""
     study, scenarios = experiment.study, experiment.scenarios
-    shortcut = scenarios.shortcut_removal is not None
+    shortcut = experiment.poisoned
     if shortcut != (study == "shortcut"):
         raise ValueError("study: shortcut and scenarios.shortcut_removal need each other")
     if shortcut and (experiment.models_of or experiment.evaluation != "test"):

@@ -114,10 +114,10 @@ def shadow(file):
     return results(f"{{experiment}}/shadows/{{shadow}}/{file}")
 
 
-def group(stage):
-    """The file of a stage that measures a group; the path is grid.Cell.measured."""
+def group(stage, part=""):
+    """The file of a stage that measures a group, or of one part; paths as in grid.Cell."""
     return results(
-        f"{{experiment}}/{stage}/{{scenario}}/{{split}}/train-{{train_seed}}.json"
+        f"{{experiment}}/{stage}/{{scenario}}/{{split}}/train-{{train_seed}}{part}.json"
     )
 
 
@@ -168,26 +168,49 @@ def group_of(w):
     return [c for c in members if runs_here(c)]
 
 
-def cells_to_score(w):
+def group_outputs(w):
     """The records and logits of a group."""
+    return outputs_of(group_of(w))
+
+
+def outputs_of(cells):
+    """The records and logits of some cells."""
     names = ("record.json", "outputs.safetensors")
-    return [cell(name).format(**vars(c)) for c in group_of(w) for name in names]
+    return [cell(name).format(**vars(c)) for c in cells for name in names]
 
 
 def cells_to_probe(w):
     """The records, logits and models of a group."""
     models = [cell("model.safetensors").format(**vars(c)) for c in group_of(w)]
-    return cells_to_score(w) + models
+    return group_outputs(w) + models
 
 
-def compared(w):
-    """Each cell of a group and the original that it is compared with, as JSON."""
-    seed = experiment_of(w).unlearn_seeds[0]
+def scored(w):
+    """The cells of one file of scores: of a group and part."""
+    file = f"{w.experiment}/scores/{w.scenario}/{w.split}/train-{w.train_seed}{w.part}.json"
+    return [c for c in SCORED[file] if runs_here(c)]
+
+
+def cells_to_score(w):
+    """The records and logits of the cells to score, of their originals and of the oracle."""
+    cells = scored(w)
+    names = {*(c.name for c in cells), *originals_of(cells).values()}
+    beside = [c for c in group_of(w) if c.name in names]
+    return outputs_of(beside)
+
+
+def originals_of(cells):
+    """The cell of the original that each cell is compared with, by the cell's name."""
     pairs = {}
-    for c in group_of(w):
+    for c in cells:
         own = hyperparameters.original_of(variant_of(c).method, METHOD_FILES)
-        pairs[c.name] = f"{own}/unlearn-{seed}"
-    return canonical_json(pairs)
+        pairs[c.name] = f"{own}/unlearn-{experiment_of(c).unlearn_seeds[0]}"
+    return pairs
+
+
+def compared(cells):
+    """Each of the cells of a job and the original that it is compared with, as JSON."""
+    return lambda w: canonical_json(originals_of(cells(w)))
 
 
 def names_of(w):
@@ -195,10 +218,30 @@ def names_of(w):
     return canonical_json([c.name for c in group_of(w)])
 
 
-def oracle_of(w):
-    """The option that names the oracle's cell of a group; empty if it is not run."""
-    names = [c.name for c in group_of(w) if c.method == "oracle"]
-    return f"--oracle {names[0]}" if names else ""
+def oracle_among(cells):
+    """The option that names the oracle's cell of a job; empty if it is not among its cells."""
+
+    def option(w):
+        names = [c.name for c in cells(w) if c.method == "oracle"]
+        return f"--oracle {names[0]}" if names else ""
+
+    return option
+
+
+def early(base):
+    """The priority of a job: `base`, and more the earlier the part that wants it first."""
+
+    def priority(w, input, attempt):
+        wanted = {"method": "oracle", "unlearn_seed": 0, **dict(w.items())}
+        if "part" in wanted:
+            number = PART_NUMBERS[w.experiment][w.part.removeprefix(".")]
+        else:
+            named = [wanted[key] for key in ("experiment", "scenario", "split")]
+            seeds = int(wanted["train_seed"]), wanted["method"], int(wanted["unlearn_seed"])
+            number = PARTS.get(grid.Cell(*named, *seeds), 0)
+        return base + 100 * (MOST_PARTS - number)
+
+    return priority
 
 
 def probe_code(w):
@@ -258,7 +301,9 @@ def finished(cells):
     """Every cell's record and scores; of a partial run, those that were run."""
     runnable = [c for c in cells if runs_here(c)]
     records = [cell("record.json").format(**vars(c)) for c in runnable]
-    return records + sorted({results(c.measured("scores")) for c in runnable})
+    wanted = set(runnable)
+    scores = [f for f, members in SCORED.items() if wanted.intersection(members)]
+    return records + sorted(map(results, scores))
 
 
 def beyond_scores():
@@ -289,7 +334,7 @@ def variant_of(w):
 
 def data_of(w):
     """The packed data set of a job."""
-    if experiment_of(w).scenarios.shortcut_removal:
+    if experiment_of(w).poisoned:
         return results("{experiment}/poisoned.safetensors")
     return f"data/{experiment_of(w).dataset}.safetensors"
 
@@ -341,6 +386,9 @@ def unlearn_settings(w):
     experiment, variant = experiment_of(w), variant_of(w)
     model = {k: v for k, v in model_settings(w).items() if k != "training"}
     cell = {"scenario": w.scenario, "split": w.split, "method": w.method}
+    cell |= plan.cap(experiment, variant, w.scenario)
+    if experiment.retain_evaluated:
+        cell["retain_evaluated"] = experiment.retain_evaluated
     return canonical_json(
         model
         | cell
@@ -406,7 +454,10 @@ FINISHED = config.get("runs", "").rstrip("/")
 ASIDE = ("runs", "gpu")
 CONFIG, TUNING = checked({key: config[key] for key in config if key not in ASIDE})
 # In the environment, not in a rule: where files come from never changes what they hold.
-os.environ.update(UNLEARNING_SOURCES=canonical_json(CONFIG.sources))
+os.environ.update(
+    UNLEARNING_SOURCES=canonical_json(CONFIG.sources),
+    UNLEARNING_WITHOUT_BFLOAT16=CONFIG.without_bfloat16,
+)
 # glibc gives freed tensors back to the system and fetches them again at every step; kept,
 # a training of the small network took 0.83 times as long (2 pairs of runs, the same bits).
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
@@ -420,6 +471,13 @@ TUNING_CELLS = [c for e in TUNING for c in grid.cells_of(e) if c.method != "orac
 GROUPS = {}
 for c in (*CELLS, *STUDY_CELLS, *TUNING_CELLS):
     GROUPS.setdefault((c.experiment, c.scenario, c.split, c.train_seed), []).append(c)
+PARTS = {c: n for e in EXPERIMENTS.values() for c, n in grid.parts_of(e).items()}
+PART_NUMBERS = {
+    label: {part.name: number for number, part in enumerate(e.listed)}
+    for label, e in EXPERIMENTS.items()
+}
+MOST_PARTS = max(map(len, PART_NUMBERS.values()))
+SCORED = {f: cells for e in EXPERIMENTS.values() for f, cells in grid.scored(e).items()}
 MODELS = sorted(
     {
         original("model.safetensors").format(
@@ -427,7 +485,7 @@ MODELS = sorted(
         )
         for c in CELLS
     }
-    | {oracle("model.safetensors").format(**vars(c)) for c in CELLS}
+    | {oracle("model.safetensors").format(**vars(c)) for c in CELLS if c.method == "oracle"}
 )
 TABLE_NAMES = [
     *SCENARIOS,
@@ -462,6 +520,7 @@ wildcard_constraints:
     dataset=r"[^/]+",
     split=r"[^/]+",
     method=r"[^/]+",
+    part=r"(\.[^/]+)?",
     figure="|".join(RESULT_FIGURES | STUDY_FIGURES),
 
 

@@ -8,9 +8,10 @@ rule score:
         cells_to_score,
         split=forget_set,
     output:
-        group("scores"),
+        group("scores", "{part}"),
     log:
-        results("logs/score/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
+        results("logs/score/{experiment}/{scenario}/{split}/train-{train_seed}{part}.log"),
+    priority: early(40)  # a part is scored before the next one is run
     conda:
         "../../environment.yml"
     resources:
@@ -18,8 +19,8 @@ rule score:
         mem_mb=memory("score", logits_mb),
     params:
         folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
-        cells=compared,
-        oracle=oracle_of,
+        cells=compared(scored),
+        oracle=oracle_among(scored),
         code=code("score"),
     message:
         "score {wildcards.split} of {wildcards.experiment}, train seed {wildcards.train_seed}"
@@ -31,7 +32,7 @@ rule score:
 rule attack:
     """Membership inference, from stored logits and the shadow models'."""
     input:
-        cells_to_score,
+        group_outputs,
         split=forget_set,
         shadows=pool_of,
     output:
@@ -75,8 +76,8 @@ rule probe:
         gpu=resource_of("gpu"),
     params:
         folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
-        cells=compared,
-        oracle=oracle_of,
+        cells=compared(group_of),
+        oracle=oracle_among(group_of),
         code=probe_code,
     message:
         "probe {wildcards.split} of {wildcards.experiment}, train seed {wildcards.train_seed}"

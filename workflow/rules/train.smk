@@ -13,7 +13,7 @@ rule train_original:
         results("logs/{trunk}/{experiment}/train-{train_seed}.log"),
     benchmark:
         results("logs/{trunk}/{experiment}/train-{train_seed}.benchmark.tsv")
-    priority: 30  # everything waits for it
+    priority: 1_000_000  # everything waits for it
     conda:
         "../../environment.yml"
     threads: resource_of("threads")
@@ -40,6 +40,7 @@ use rule train_original as train_oracle with:
     output:
         model=oracle("model.safetensors"),
         record=oracle("record.json"),
+    priority: early(30)
     log:
         results("logs/oracle/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
     benchmark:

@@ -21,7 +21,7 @@ rule poison:
         facts=results("{experiment}/poisoned.json"),
     log:
         results("logs/poison/{experiment}.log"),
-    priority: 30
+    priority: 1_000_000
     conda:
         "../../environment.yml"
     resources:

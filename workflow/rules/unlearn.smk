@@ -19,7 +19,7 @@ rule unlearn:
         results(
             "logs/unlearn/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.benchmark.tsv"
         )
-    priority: 10
+    priority: early(10)
     conda:
         "../../environment.yml"
     threads: resource_of("threads")
