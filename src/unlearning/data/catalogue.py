@@ -1,5 +1,6 @@
 """The catalogue of data sets: `configs/datasets.csv` as checked, typed rows.
 
+`contents.csv` next to it holds the content hashes that prove a folder of images.
 Snakemake reads it while it parses the rules, so nothing here imports torch, NumPy or a reader.
 """
 
@@ -9,7 +10,7 @@ import csv
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from unlearning.files import canonical_json
 _IDENTITY = ["name", "version", "file", "checksum", "bytes", "url", "licence", "reader"]
 _SHAPE = ["classes", "train", "test", "channels", "size", "mean", "std"]
 COLUMNS = [*_IDENTITY, *_SHAPE]
+_DIGEST = r"sha256:[0-9a-f]{64}"
+CONTENT_COLUMNS = ["name", "part", "images", "labels"]
 READER_NAMES = ("idx", "cifar10", "cifar100", "tiny_imagenet")
 """What the column `reader` may say; `unlearning.data.readers.READERS` has a function for each."""
 
@@ -49,7 +52,8 @@ class DatasetInfo:
     """One data set of the catalogue: `train` and `test` images of `channels` x `size` x `size`.
 
     `mean` and `std` are per channel in units of 0..1; None means: measure them on the
-    training images.
+    training images. `contents` holds (tensor, `sha256:HEX` of its raw bytes) of the packed
+    images and labels; empty where nobody has published them.
     """
 
     name: str
@@ -64,6 +68,7 @@ class DatasetInfo:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     files: tuple[FileInfo, ...]
+    contents: tuple[tuple[str, str], ...] = ()
 
     def as_json(self) -> str:
         """One line of canonical JSON; `from_json` gives an equal object back."""
@@ -78,6 +83,7 @@ class DatasetInfo:
                 FileInfo(**{**file, "also": tuple((c, b) for c, b in file["also"])})
                 for file in value["files"]
             )
+            value["contents"] = tuple((name, digest) for name, digest in value["contents"])
             for key in ("mean", "std"):
                 value[key] = None if value[key] is None else tuple(value[key])
             return cls(**value)
@@ -93,21 +99,51 @@ def catalogue(path: str | Path = "configs/datasets.csv") -> dict[str, DatasetInf
     """
     described: dict[str, dict[str, Any]] = {}
     files: dict[str, list[FileInfo]] = {}
-    with open(path, newline="", encoding="utf-8") as handle:
+    for row, where in _rows(path, COLUMNS):
+        value = _parse_row(row, where)
+        name, file = value["name"], value.pop("file")
+        _agree(described.setdefault(name, value), value, where)
+        if any(file.file == other.file for other in files.setdefault(name, [])):
+            raise CatalogueError(f"{where}, column file: {file.file} is listed twice")
+        files[name].append(file)
+    contents = _contents(Path(path).with_name("contents.csv"))
+    return {
+        name: DatasetInfo(
+            **described[name], files=tuple(files[name]), contents=contents.get(name, ())
+        )
+        for name in described
+    }
+
+
+def _rows(path: str | Path, columns: list[str]) -> Iterator[tuple[dict[str, str], str]]:
+    """Each row of a table with exactly these columns, and where it stands."""
+    with open(path, newline="", encoding="utf-8-sig") as handle:
         reader = csv.DictReader(handle)
-        if reader.fieldnames != COLUMNS:
-            raise CatalogueError(f"{path}, line 1: the columns must be {','.join(COLUMNS)}")
+        if reader.fieldnames != columns:
+            raise CatalogueError(f"{path}, line 1: the columns must be {','.join(columns)}")
         for row in reader:
             where = f"{path}, line {reader.line_num}"
             if None in row or None in row.values():
-                raise CatalogueError(f"{where}: expected {len(COLUMNS)} columns")
-            value = _parse_row(row, where)
-            name, file = value["name"], value.pop("file")
-            _agree(described.setdefault(name, value), value, where)
-            if any(file.file == other.file for other in files.setdefault(name, [])):
-                raise CatalogueError(f"{where}, column file: {file.file} is listed twice")
-            files[name].append(file)
-    return {name: DatasetInfo(**described[name], files=tuple(files[name])) for name in described}
+                raise CatalogueError(f"{where}: expected {len(columns)} columns")
+            yield row, where
+
+
+def _contents(path: Path) -> dict[str, tuple[tuple[str, str], ...]]:
+    """(tensor, checksum) of each data set in the table of content hashes, by name."""
+    hashes: dict[str, dict[str, str]] = {}
+    for row, where in _rows(path, CONTENT_COLUMNS) if path.is_file() else ():
+        if row["part"] not in ("train", "test"):
+            expected = f"train or test, found {row['part']!r}"
+            raise CatalogueError(f"{where}, column part: expected {expected}")
+        for column in ("images", "labels"):
+            if not re.fullmatch(_DIGEST, row[column]):
+                expected = f"sha256:HEX, found {row[column]!r}"
+                raise CatalogueError(f"{where}, column {column}: expected {expected}")
+            tensor = f"{row['part']}_{column}"
+            if tensor in hashes.setdefault(row["name"], {}):
+                raise CatalogueError(f"{where}: the {row['part']} part is listed twice")
+            hashes[row["name"]][tensor] = row[column]
+    return {name: tuple(found.items()) for name, found in hashes.items()}
 
 
 def _parse_row(row: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -142,8 +178,7 @@ def _parse_row(row: Mapping[str, str], where: str) -> dict[str, Any]:
             raise fail(column, expected)
         return values or None
 
-    digest = r"sha256:[0-9a-f]{64}"
-    checksums = text("checksum", rf"{digest}( {digest})*", "sha256:HEX").split()
+    checksums = text("checksum", rf"{_DIGEST}( {_DIGEST})*", "sha256:HEX").split()
     sizes = numbers("bytes", int, "one size above 0 a checksum")
     if len(sizes) != len(checksums):
         raise fail("bytes", "one size above 0 a checksum")

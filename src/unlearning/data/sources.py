@@ -1,6 +1,6 @@
 """Where the images come from: find or download, verify, pack as safetensors.
 
-`configs/datasets.csv` names every file with its size and SHA-256. Nothing is read or
+`configs/datasets.csv` names every file with its size and SHA-256. No archive is read or
 unpacked before both are right, and every problem is a `DataError` that says what to do.
 A new data set is one row there and, if its format is new, one reader in `readers.py`.
 """
@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import http.client
 import logging
+import os
 import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearning.data.catalogue import DataError, DatasetInfo, FileInfo
-from unlearning.data.readers import READERS, FormatError
+from unlearning.data.folders import ChecksumError, read_folder, sought
+from unlearning.data.readers import READERS, Content, FormatError
 from unlearning.files import save_tensors, sha256_file, whole, write_json
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ SYSTEM_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
 """Where a system package may have put a data set (Debian: dataset-fashion-mnist)."""
 
 log = logging.getLogger(__name__)
-
-
-class ChecksumError(DataError):
-    """A file is not the one that the catalogue describes."""
 
 
 class DownloadError(DataError):
@@ -48,9 +45,14 @@ def fetch(
     """Write `out_dir/NAME.safetensors` and, last, `out_dir/NAME.json`.
 
     Tensors: uint8 `train_images` and `test_images` [N, C, H, W], int64 `train_labels` and
-    `test_labels` [N] in [0, classes). Each file is taken from the first of: the copy
-    inside this package, `folder`, the system's folder, the cache `out_dir/downloads/NAME`,
-    its address. A download is tried `retries` more times after a server error (5xx, 429)
+    `test_labels` [N] in [0, classes), and uint8 `train_names` and `test_names` where the source
+    has names (see readers.Content): the same bytes whatever source they come from. Where the
+    source knows the official order of the training images, the facts have it as `train_order`.
+
+    Each file is taken from the first of: the copy inside this package, `folder`, the system's
+    folder, the cache `out_dir/downloads/NAME`, its address. A `folder` without any of the files
+    may hold the unpacked archive or a folder of images instead (folders.py); `~` and $VARIABLES
+    in it are expanded. A download is tried `retries` more times after a server error (5xx, 429)
     or a broken connection, first after `backoff` seconds, then after twice as long each time.
 
     Raises DataError (ChecksumError, DownloadError, UnsafeArchive, FormatError); the outputs
@@ -58,35 +60,79 @@ def fetch(
     before is left as it is until a verified one replaces it.
     """
     out = Path(out_dir)
-    if folder is not None and not Path(folder).is_dir():
-        raise DataError(f"{folder} is no folder: name the one that holds the files of {info.name}")
+    folder = None if folder is None else _expanded(info, folder)
+    content, checksums = _unpacked(info, folder) or _official(info, out, folder, retries, backoff)
+    _check(info, content)
+    mean, std = (info.mean, info.std) if info.mean else _measure(content.tensors["train_images"])
+    packed = out / f"{info.name}.safetensors"
+    save_tensors(packed, content.tensors)
+    facts = {
+        "name": info.name,
+        "version": info.version,
+        "licence": info.licence,
+        "class_names": content.class_names,
+        "classes": info.classes,
+        "channels": info.channels,
+        "size": info.size,
+        "mean": list(mean),
+        "std": list(std),
+        "sha256": sha256_file(packed),
+        "files": checksums,
+    }
+    if content.train_order is not None:
+        facts["train_order"] = content.train_order
+    write_json(packed.with_suffix(".json"), facts)
+    log.info("%s: packed %d + %d images into %s", info.name, info.train, info.test, packed)
+
+
+def _expanded(info: DatasetInfo, folder: str | Path) -> Path:
+    """The folder that the config names, with `~` and $VARIABLES expanded."""
+    path = Path(os.path.expandvars(os.path.expanduser(folder)))
+    if not path.is_dir():
+        raise DataError(
+            f"{path} is no folder: name the one that holds {info.name} in the config, as "
+            f"{_key(info)}"
+        )
+    return path
+
+
+def _key(info: DatasetInfo) -> str:
+    return f"sources: {{{info.name}: FOLDER}}"
+
+
+def _unpacked(info: DatasetInfo, folder: Path | None) -> tuple[Content, dict[str, str]] | None:
+    """What `folder` holds in place of the publisher's files; None if these come first."""
+    if folder is None or _packaged(info).is_dir():
+        return None
+    if any(_named(info, file, folder) for file in info.files):
+        return None
+    return read_folder(info, folder)
+
+
+def _official(
+    info: DatasetInfo, out: Path, folder: Path | None, retries: int, backoff: float
+) -> tuple[Content, dict[str, str]]:
+    """The content of the publisher's files, and the checksum of each."""
     paths, checksums = {}, {}
     for file in info.files:
         path, checksum = _obtain(info, file, out, folder, retries, backoff)
         log.info("%s: verified %s (%s)", info.name, path, checksum)
         paths[file.file], checksums[file.file] = path, checksum
-    tensors, class_names = READERS[info.reader](info, paths)
-    _check(info, tensors, class_names)
-    mean, std = (info.mean, info.std) if info.mean else _measure(tensors["train_images"])
-    packed = out / f"{info.name}.safetensors"
-    save_tensors(packed, tensors)
-    write_json(
-        packed.with_suffix(".json"),
-        {
-            "name": info.name,
-            "version": info.version,
-            "licence": info.licence,
-            "class_names": class_names,
-            "classes": info.classes,
-            "channels": info.channels,
-            "size": info.size,
-            "mean": list(mean),
-            "std": list(std),
-            "sha256": sha256_file(packed),
-            "files": checksums,
-        },
-    )
-    log.info("%s: packed %d + %d images into %s", info.name, info.train, info.test, packed)
+    return READERS[info.reader](info, paths), checksums
+
+
+def _packaged(info: DatasetInfo) -> Path:
+    return Path(__file__).parent / info.name
+
+
+def _named(info: DatasetInfo, file: FileInfo, folder: Path) -> Path | None:
+    """The file in `folder`; Fashion-MNIST's also as torchvision has it, or un-gzipped."""
+    places = [folder / file.file]
+    if info.reader == "idx":
+        plain = file.file.removesuffix(".gz")
+        inside = [folder, folder / "FashionMNIST" / "raw", folder / "raw"]
+        places = [place / name for place in inside for name in (file.file, plain)]
+    return next((place for place in places if place.is_file()), None)
 
 
 def verify(path: str | Path, file: FileInfo, advice: str = "Replace it.") -> str:
@@ -108,20 +154,20 @@ def _obtain(
     info: DatasetInfo,
     file: FileInfo,
     out: Path,
-    folder: str | Path | None,
+    folder: Path | None,
     retries: int,
     backoff: float,
 ) -> tuple[Path, str]:
     """The verified file and its checksum, from the first place that has it."""
-    packaged = Path(__file__).parent / info.name / file.file
+    packaged = _packaged(info) / file.file
     if packaged.is_file():
         return packaged, verify(packaged, file, "It belongs to this package: install it afresh.")
     if folder is not None:
-        named = Path(folder) / file.file
-        if named.is_file():
+        named = _named(info, file, folder)
+        if named:
             advice = "It was left as it is: replace it, or name another folder."
             return named, verify(named, file, advice)
-        log.warning("%s is not in %s; looking elsewhere", file.file, folder)
+        log.warning("%s is not in %s (nor %s); looking elsewhere", file.file, folder, sought(info))
     if info.name in SYSTEM_FOLDERS:
         system = SYSTEM_FOLDERS[info.name] / file.file
         if system.is_file():
@@ -137,14 +183,17 @@ def _obtain(
             return cached, verify(cached, file, "Downloading it again.")
         except ChecksumError as error:
             log.warning("%s", error)
-    return cached, _download(file, cached, retries, backoff)
+    return cached, _download(info, file, cached, retries, backoff)
 
 
 # Not torchvision's download_url: it asks twice for each file, falls back from https to http
 # after any error, has no timeout, and takes a connection cut short for the end of the file.
-def _download(file: FileInfo, target: Path, retries: int, backoff: float) -> str:
+def _download(info: DatasetInfo, file: FileInfo, target: Path, retries: int, backoff: float) -> str:
     """Download to `target`, which appears only if it is verified; give its checksum."""
-    by_hand = f"Or put {file.file} ({file.checksum}) into a folder and name that folder."
+    by_hand = (
+        f"Or put {file.file} ({file.checksum}), or its unpacked content, into a folder and name "
+        f"that folder in the config: {_key(info)}."
+    )
     if not file.url:
         raise DownloadError(f"{file.file} has no address to download from. {by_hand}")
     advice = (
@@ -190,8 +239,9 @@ def _stream(file: FileInfo, target: Path) -> None:
             raise ConnectionError(f"the connection ended after {handle.tell()} of {promised} bytes")
 
 
-def _check(info: DatasetInfo, tensors: Mapping[str, torch.Tensor], class_names: list[str]) -> None:
+def _check(info: DatasetInfo, content: Content) -> None:
     """Raise FormatError unless shapes, labels and class names are those of the catalogue."""
+    tensors, class_names = content.tensors, content.class_names
     for part, count in (("train", info.train), ("test", info.test)):
         images, labels = tensors[f"{part}_images"], tensors[f"{part}_labels"]
         expected = (count, info.channels, info.size, info.size)
@@ -209,6 +259,9 @@ def _check(info: DatasetInfo, tensors: Mapping[str, torch.Tensor], class_names: 
         raise FormatError(
             f"{info.name}: expected {info.classes} class names, found {len(class_names)}"
         )
+    counts = tensors["train_labels"].bincount(minlength=info.classes).tolist()
+    if 0 in counts:
+        raise FormatError(f"{info.name}: train has no image of class {counts.index(0)}")
 
 
 def _measure(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

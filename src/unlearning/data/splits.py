@@ -20,11 +20,13 @@ def make_split(
     train_labels: np.ndarray,
     test_count: int,
     poisoned: Sequence[int] = (),
+    train_order: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """The split that `settings` describe (see grid.Split), ready to be written as JSON.
 
     train_labels: [N] of the training part; test_count: images in the test part; poisoned:
-    positions of the images that shortcut removal forgets.
+    positions of the images that shortcut removal forgets; train_order: the official position
+    of each training image, which the release's indices need (see official_positions).
     Returns `forget` (sorted positions in the training part), `classes` (the removed ones,
     empty in the other scenarios), `test` and `validation` (positions in the test part of
     the half that homogeneous removal evaluates and of the other one; null in the other
@@ -36,7 +38,7 @@ def make_split(
     elif settings["scenario"] == "shortcut_removal":
         forget = np.asarray(poisoned, dtype=np.int64)
     else:
-        forget = _random_forget(settings, dataset, len(train_labels))
+        forget = _random_forget(settings, dataset, len(train_labels), train_order)
         halves = _test_halves(dataset, settings["seed"], test_count)
     if not 0 < len(forget) < len(train_labels) or forget.max() >= len(train_labels):
         raise ValueError(
@@ -61,9 +63,12 @@ def retained(forget: np.ndarray, count: int) -> np.ndarray:
     return np.flatnonzero(mask)
 
 
-def _random_forget(settings: Mapping[str, Any], dataset: str, count: int) -> np.ndarray:
+def _random_forget(
+    settings: Mapping[str, Any], dataset: str, count: int, train_order: Sequence[int] | None
+) -> np.ndarray:
     if settings["indices"] == "release":
-        return release_indices(dataset, settings["seed"])
+        drawn = release_indices(dataset, settings["seed"])
+        return official_positions(drawn, dataset, count, train_order)
     size = settings["count"] or round(settings["fraction"] * count)
     rng = np.random.default_rng(seed_for("forget", dataset, settings["seed"]))
     return rng.choice(count, size, replace=False)
@@ -93,3 +98,28 @@ def release_indices(dataset: str, seed: int) -> np.ndarray:
             for name, (count, times) in RELEASE_SIZES.items()
         }
     return drawn[dataset]
+
+
+def official_positions(
+    drawn: np.ndarray, dataset: str, count: int, train_order: Sequence[int] | None
+) -> np.ndarray:
+    """Where the images at the positions `drawn` of the official order are in the packed part.
+
+    train_order: [count], entry i is the official position of packed training image i; it
+    stands in the facts of the packed data set, where the source knew it. Raises ValueError
+    where it is missing or no permutation of 0..count-1.
+    """
+    if train_order is None:
+        raise ValueError(
+            f"indices: release counts in the official order of {dataset}, which the packed data "
+            "set does not know: fetch it from the publisher's archive, or put train_order.txt "
+            "(one CLASS/NAME.png a line, in that order) next to train/ and test/ in the folder "
+            f"of images, delete data/{dataset}.json and run again; or use indices: own"
+        )
+    order = np.asarray(train_order)
+    if not np.array_equal(np.sort(order), np.arange(count)):
+        raise ValueError(
+            f"train_order of {dataset} does not hold each of 0..{count - 1} once: "
+            f"delete data/{dataset}.json and run again"
+        )
+    return np.argsort(order)[drawn]

@@ -21,5 +21,6 @@ def main(argv: list[str]) -> None:
     dataset = load_dataset(options.data, settings["evaluation"])
     facts = read_json(options.data.removesuffix(".safetensors") + ".json")
     labels, poisoned = dataset.train.labels.numpy(), facts.get("poisoned", ())
-    split = make_split(settings, facts["name"], labels, len(dataset.test), poisoned)
+    order = facts.get("train_order")
+    split = make_split(settings, facts["name"], labels, len(dataset.test), poisoned, order)
     write_json(options.out, split)
