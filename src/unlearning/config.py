@@ -294,7 +294,8 @@ class RunConfig(Strict):
     sources: a folder with the official files, by data set. partial: collect what is
     there and show the rest as missing, instead of asking for every cell. mixed_code:
     let cells of one method that ran different code share a table. without_bfloat16: what a new
-    job of `precision: bfloat16` does on a device without it (device.usable_precision).
+    job of `precision: bfloat16` does on a device without it (device.usable_precision). order:
+    which parts, and which experiments that have none, are run first, by name; the others follow.
     """
 
     run: Name
@@ -303,6 +304,7 @@ class RunConfig(Strict):
     partial: bool = False
     mixed_code: bool = False
     without_bfloat16: Literal["stop", "float32"] = "stop"
+    order: list[Name] | None = Field(None, min_length=1)
 
     @field_validator("sources")
     @classmethod
@@ -314,6 +316,19 @@ class RunConfig(Strict):
     @model_validator(mode="after")
     def _distinct_folders(self) -> RunConfig:
         unique([e.label for e in self.experiments], "experiment")
+        return self
+
+    @model_validator(mode="after")
+    def _known_order(self) -> RunConfig:
+        if self.order is not None:
+            unique(self.order, "order")
+            names = [part.name or e.label for e in self.experiments for part in e.listed]
+            unique(names, "with an order, the name of a part")
+            for name in self.order:
+                try:
+                    _known(name, names, "part or experiment")
+                except ValueError as error:
+                    raise ValueError(f"order: {error}") from None
         return self
 
     @model_validator(mode="after")

@@ -207,6 +207,22 @@ def parts_of(experiment: Experiment) -> dict[Cell, int]:
     return found
 
 
+def ranks(config: RunConfig) -> dict[tuple[str, str], int]:
+    """When each part of each experiment is wanted, by the experiment's label and the part's name.
+
+    Its place in the config's `order`; without one its place in its experiment. 0 comes first.
+    """
+    found = {}
+    for experiment in config.experiments:
+        for number, part in enumerate(experiment.listed):
+            name = part.name or experiment.label
+            if config.order is not None:
+                place = name in config.order
+                number = config.order.index(name) if place else len(config.order) + number
+            found[experiment.label, part.name] = number
+    return found
+
+
 def scored(experiment: Experiment) -> dict[str, list[Cell]]:
     """The cells of each file of scores, by its path below the run's folder.
 

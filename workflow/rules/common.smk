@@ -232,14 +232,12 @@ def early(base):
     """The priority of a job: `base`, and more the earlier the part that wants it first."""
 
     def priority(w, input, attempt):
-        wanted = {"method": "oracle", "unlearn_seed": 0, **dict(w.items())}
-        if "part" in wanted:
-            number = PART_NUMBERS[w.experiment][w.part.removeprefix(".")]
+        if hasattr(w, "part"):
+            rank = RANKS.get((w.experiment, w.part.removeprefix(".")), 0)
         else:
-            named = [wanted[key] for key in ("experiment", "scenario", "split")]
-            seeds = int(wanted["train_seed"]), wanted["method"], int(wanted["unlearn_seed"])
-            number = PARTS.get(grid.Cell(*named, *seeds), 0)
-        return base + 100 * (MOST_PARTS - number)
+            key = w.experiment, w.scenario, w.split, w.get("method", "oracle")
+            rank = PARTS.get((*key, int(w.train_seed)), 0)
+        return base + 100 * (1 + max(RANKS.values()) - rank)
 
     return priority
 
@@ -471,12 +469,14 @@ TUNING_CELLS = [c for e in TUNING for c in grid.cells_of(e) if c.method != "orac
 GROUPS = {}
 for c in (*CELLS, *STUDY_CELLS, *TUNING_CELLS):
     GROUPS.setdefault((c.experiment, c.scenario, c.split, c.train_seed), []).append(c)
-PARTS = {c: n for e in EXPERIMENTS.values() for c, n in grid.parts_of(e).items()}
-PART_NUMBERS = {
-    label: {part.name: number for number, part in enumerate(e.listed)}
-    for label, e in EXPERIMENTS.items()
-}
-MOST_PARTS = max(map(len, PART_NUMBERS.values()))
+RANKS = grid.ranks(CONFIG)
+PARTS = {}  # the rank of a method on a forget set
+for e in CONFIG.experiments:
+    for c, number in grid.parts_of(e).items():
+        rank = RANKS[e.label, e.listed[number].name]
+        PARTS.setdefault(
+            (c.experiment, c.scenario, c.split, c.method, c.train_seed), rank
+        )
 SCORED = {f: cells for e in EXPERIMENTS.values() for f, cells in grid.scored(e).items()}
 MODELS = sorted(
     {
