@@ -105,7 +105,8 @@ def reading(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except DAMAGE as error:
-        raise FormatError(f"{path}: cannot be read as its row says ({error!r})") from error
+        why = error if getattr(error, "filename", None) else repr(error)
+        raise FormatError(f"{path}: cannot be read ({why})") from error
 
 
 def _bound(file: FileInfo) -> int:
