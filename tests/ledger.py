@@ -37,6 +37,7 @@ INPUTS = {
     "fuzz_idx": "idx files made wrong at random",
     "fuzz_cifar": "CIFAR archives made wrong at random",
     "fuzz_zip": "TinyImageNet archives made wrong at random",
+    "fuzz_images": "Folders of images made wrong at random",
     "fuzz_weights": "Weights files made wrong at random",
     "fuzz_record": "Records made wrong at random",
     "hostile_archive": "Archives with absolute or parent paths, links, devices or bombs",

@@ -1,18 +1,20 @@
 """Any bytes at all in place of a data set: tensors as the catalogue says, or one of our errors.
 
-In use a checksum is verified before a reader sees a file; here the readers get damaged files
+In use a checksum is verified before a reader sees an archive; here the readers get damaged files
 directly. Damage is done to the archive, and to what is inside before it is packed, where no
 checksum of the format finds it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import resource
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import ledger
@@ -20,17 +22,36 @@ import pytest
 from fuzzing import fuzzing
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_sources import make, tar_gz
+from test_folders import as_images, as_order, write
+from test_sources import Sample, make, tar_gz
 
 from unlearning import vision
 from unlearning.data import readers
 from unlearning.data.catalogue import DataError
+from unlearning.data.folders import read_images
 from unlearning.data.sources import _check
 
-TIMES = {"idx": 1000, "cifar10": 250, "cifar100": 500, "tiny_imagenet": 250}  # 2,000 together
+TIMES = {"idx": 1000, "cifar10": 250, "cifar100": 500, "tiny_imagenet": 250, "images": 500}
 NIGHTLY = {"idx": 50_000, "cifar10": 10_000, "cifar100": 30_000, "tiny_imagenet": 12_000}
+NIGHTLY |= {"images": 30_000}
 KEYS = {"idx": "idx", "cifar10": "cifar", "cifar100": "cifar", "tiny_imagenet": "zip"}
-SAMPLES = {reader: make(reader) for reader in TIMES}
+KEYS |= {"images": "images"}
+
+
+def folder_sample() -> Sample:
+    """A folder of PNG, JPEG and WebP images with a list of their order."""
+    sample = make("cifar10")
+    files = as_images(sample)
+    for kind, suffix in (("JPEG", ".jpg"), ("WEBP", ".webp")):
+        others = as_images(sample, kind, suffix)
+        for name in list(others)[::3] if suffix == ".jpg" else list(others)[1::3]:
+            del files[name.replace(suffix, ".png")]
+            files[name] = others[name]
+    files["train_order.txt.gz"] = gzip.compress(as_order(sample).encode())
+    return dataclasses.replace(sample, files=files)
+
+
+SAMPLES = {r: folder_sample() if r == "images" else make(r) for r in TIMES}
 MEMORY = 1500  # MB more than before: the bound of what an archive may unpack to, several times
 
 POSITION = st.floats(0, 1, exclude_max=True)
@@ -70,9 +91,23 @@ def edited(content: bytes, edits) -> bytes:
     return bytes(data)
 
 
+def with_checksums(content: bytes) -> bytes:
+    """The file; if it is a PNG, with the right checksum at the end of every whole chunk."""
+    data, at = bytearray(content), 8
+    while content[1:4] == b"PNG" and at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if end + 4 > len(data):
+            break
+        data[end : end + 4] = zlib.crc32(data[at + 4 : end]).to_bytes(4, "big")
+        at = end + 4
+    return bytes(data)
+
+
 def inside(reader: str, content: bytes, edits, which: int) -> bytes:
     """A file of the data set, sound as an archive, whose content was edited before packing."""
-    if reader == "idx":
+    if reader == "images" and content[:2] != b"\x1f\x8b":
+        return with_checksums(edited(content, edits))
+    if reader in ("idx", "images"):
         return gzip.compress(edited(gzip.decompress(content), edits), 1)
     if reader != "tiny_imagenet":
         if which % 3 == 0:  # the tar itself
@@ -95,10 +130,11 @@ def handled(reader: str, folder: Path) -> str:
     """Read the files in a folder: "read", or the kind of our error. Anything else is raised."""
     info = SAMPLES[reader].info
     try:
-        tensors, names = readers.READERS[reader](
-            info, {f.file: folder / f.file for f in info.files}
-        )
-        _check(info, tensors, names)
+        if reader == "images":
+            content, _ = read_images(info, folder)
+        else:
+            content = readers.READERS[reader](info, {f.file: folder / f.file for f in info.files})
+        _check(info, content)
     except DataError as error:
         assert str(folder) in str(error) or info.name in str(error), error
         return type(error).__name__
@@ -117,15 +153,14 @@ def test_any_bytes_are_read_or_refused(reader, tmp_path, monkeypatch):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     @fuzzing(TIMES[reader], NIGHTLY[reader])
-    @given(which=st.integers(0, 11), packed=st.booleans(), edits=EDITS)
+    @given(which=st.integers(0, 35), packed=st.booleans(), edits=EDITS)
     @example(which=0, packed=True, edits=[("tail", 0.0, None)])
     def fuzz(which, packed, edits):
         name = list(sound)[which % len(sound)]
         content = (
             edited(sound[name], edits) if packed else inside(reader, sound[name], edits, which)
         )
-        for other, whole in sound.items():
-            (folder / other).write_bytes(content if other == name else whole)
+        write(sound | {name: content}, folder)
         done["times"] += 1
         done["wrong"] += 1
         outcome = handled(reader, folder)
@@ -145,6 +180,5 @@ def test_any_bytes_are_read_or_refused(reader, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("reader", TIMES)
 def test_the_sound_sample_is_read(reader, tmp_path):
-    for name, content in SAMPLES[reader].files.items():
-        (tmp_path / name).write_bytes(content)
+    write(SAMPLES[reader].files, tmp_path)
     assert handled(reader, tmp_path) == "read"

@@ -16,6 +16,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -54,7 +55,7 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 needs_debian = pytest.mark.skipif(
     not DEBIAN.is_dir(), reason=f"no {DEBIAN}: install the Debian package dataset-fashion-mnist"
 )
-CLASSES = {"idx": 10, "cifar10": 10, "cifar100": 100, "tiny_imagenet": 3}
+CLASSES = {"idx": 10, "cifar10": 10, "cifar100": 20, "tiny_imagenet": 3}
 READERS = sorted(CLASSES)
 ARCHIVES = [reader for reader in READERS if reader != "idx"]
 
@@ -64,12 +65,19 @@ ARCHIVES = [reader for reader in READERS if reader != "idx"]
 
 @dataclasses.dataclass
 class Sample:
-    """Files of one format as bytes, and what a correct reader makes of them."""
+    """Files of one format as bytes, and what a correct reader makes of them.
+
+    expected: the packed arrays, but for the names, which `names` lists by part. members: what is
+    in the archive. train_order: official position of each packed training image.
+    """
 
     info: DatasetInfo
     files: dict[str, bytes]
     expected: dict[str, np.ndarray]
     class_names: list[str]
+    names: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    members: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    train_order: list[int] | None = None
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:
@@ -100,10 +108,11 @@ def file_info(name: str, content: bytes, url: str = "") -> FileInfo:
     return FileInfo(name, checksum, len(content), url)
 
 
-def idx_sample(bad_label: int | None = None, **_) -> Sample:
+def idx_sample(bad_label: int | None = None, without: int | None = None, **_) -> Sample:
     expected, files = {}, {}
     for part, prefix, n in (("train", "train", 20), ("test", "t10k", 10)):
         images, labels = pixels(n, 28, 28, seed=n), np.arange(n, dtype=np.uint8) % 10
+        labels[labels == without] = 0
         if bad_label is not None:
             labels[3] = bad_label
         expected[f"{part}_images"] = images[:, None]
@@ -157,34 +166,52 @@ def tar_gz(members: dict[str, bytes], extra: list[tuple[tarfile.TarInfo, bytes]]
 
 
 def cifar_sample(
-    reader: str, bad_label: int | None = None, extra=(), changed: dict[str, bytes] | None = None
+    reader: str,
+    bad_label: int | None = None,
+    extra=(),
+    changed: dict[str, bytes] | None = None,
+    without: int | None = None,
 ) -> Sample:
-    ten = reader == "cifar10"
+    """A small CIFAR archive; `without`: a class that no training image has."""
+    ten, classes = reader == "cifar10", CLASSES[reader]
     folder, key = ("cifar-10-batches-py", "labels") if ten else ("cifar-100-python", "fine_labels")
     train = [f"data_batch_{i}" for i in range(1, 6)] if ten else ["train"]
     test = "test_batch" if ten else "test"
-    names = [f"class {i}" for i in range(CLASSES[reader])]
+    class_names = [f"class {i}" for i in range(classes)]  # of 20, not in alphabetical order
     meta = ("batches.meta", "label_names") if ten else ("meta", "fine_label_names")
     batches = {}
-    for i, name in enumerate([*train, test]):
-        data, labels = pixels(4, 3072, seed=i), [(4 * i + j) % CLASSES[reader] for j in range(4)]
+    for i, batch in enumerate([*train, test]):
+        n = 4 if ten and batch != test else classes
+        data, labels = pixels(n, 3072, seed=i), [(n * i + j) % classes for j in range(n)]
+        labels = [(label + (label == without)) % classes for label in labels]
         if bad_label is not None:
             labels[2] = bad_label
-        coarse = {} if ten else {"coarse_labels": [0] * 4}
-        batches[name] = {"batch_label": name, key: labels, "data": data, **coarse}
-    members = {f"{folder}/{meta[0]}": python2_pickle({meta[1]: names})}
+        names = [f"{'zyx'[j % 3]}_s_{n * i + j:06}.png" for j in range(n)]
+        coarse = {} if ten else {"coarse_labels": [0] * n}
+        batches[batch] = {"batch_label": batch, key: labels, "data": data, "filenames": names}
+        batches[batch] |= coarse
+    members = {f"{folder}/{meta[0]}": python2_pickle({meta[1]: class_names})}
     # Neither numbered nor training first, as in the published archive.
     for name in [test, *reversed(train)]:
         members[f"{folder}/{name}"] = python2_pickle(batches[name])
     members |= changed or {}
     files = {f"{reader.replace('r1', 'r-1')}-python.tar.gz": tar_gz(members, extra)}
-    expected = {
-        "train_images": np.concatenate([batches[n]["data"] for n in train]).reshape(-1, 3, 32, 32),
-        "train_labels": np.concatenate([batches[n][key] for n in train]),
-        "test_images": batches[test]["data"].reshape(-1, 3, 32, 32),
-        "test_labels": np.array(batches[test][key]),
-    }
-    return Sample(describe(reader, files, 4 * len(train), 4, 3, 32), files, expected, names)
+    expected, names, order = {}, {}, {}
+    for part, parts in (("train", train), ("test", [test])):
+        labels = [label for n in parts for label in batches[n][key]]
+        listed = [name for n in parts for name in batches[n]["filenames"]]
+        rows = [
+            (f"class {label}", name, i)
+            for i, (label, name) in enumerate(zip(labels, listed, strict=True))
+        ]
+        names[part] = [name for _, name, _ in sorted(rows)]
+        order[part] = [i for *_, i in sorted(rows)]
+        images = np.concatenate([batches[n]["data"] for n in parts]).reshape(-1, 3, 32, 32)
+        expected[f"{part}_images"] = images[order[part]]
+        numbers = {name: i for i, name in enumerate(sorted(class_names))}
+        expected[f"{part}_labels"] = np.array([numbers.get(name) for name, *_ in sorted(rows)])
+    info = describe(reader, files, 20, classes, 3, 32)
+    return Sample(info, files, expected, sorted(class_names), names, members, order["train"])
 
 
 def jpeg(seed: int, grey: bool = False, size: int = 64) -> tuple[bytes, np.ndarray]:
@@ -217,13 +244,15 @@ def tiny_sample(bad_label: int | None = None, extra=(), changed=None) -> Sample:
         for name, content in [*members.items(), *extra]:
             archive.writestr(name, content)
     order = {wnid: i for i, wnid in enumerate(sorted(wnids))}
-    expected = {}
+    expected, sorted_names = {}, {}
     for part, images in (("train", train), ("test", test)):
+        sorted_names[part] = [name for _, name in sorted(images)]
         expected[f"{part}_images"] = np.stack([images[key] for key in sorted(images)])
         expected[f"{part}_labels"] = np.array([order[wnid] for wnid, _ in sorted(images)])
     files = {"tiny-imagenet-200.zip": out.getvalue()}
     names = ["goldfish, Carassius auratus", "bee", "candle"]
-    return Sample(describe("tiny_imagenet", files, 12, 6, 3, 64), files, expected, names)
+    info = describe("tiny_imagenet", files, 12, 6, 3, 64)
+    return Sample(info, files, expected, names, sorted_names, members, list(range(12)))
 
 
 def make(reader: str, **options) -> Sample:
@@ -295,17 +324,23 @@ def visible(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-def assert_packed(sample: Sample, out: Path) -> None:
+def assert_packed(sample: Sample, out: Path, files: dict[str, str] | None = None) -> None:
+    """The outputs are those of the sample; files: checksums in the facts, if not the archive's."""
     packed = load_tensors(out / f"{sample.info.name}.safetensors")
-    assert set(packed) == set(sample.expected)
+    assert set(packed) == set(sample.expected) | {f"{part}_names" for part in sample.names}
+    for part, names in sample.names.items():
+        assert packed[f"{part}_names"].dtype == torch.uint8
+        assert packed[f"{part}_names"].numpy().tobytes().decode().split("\n") == names
     for name, array in sample.expected.items():
         kind = torch.uint8 if name.endswith("images") else torch.int64
         assert packed[name].dtype == kind
         assert np.array_equal(packed[name].numpy(), array), name
     record = json.loads((out / f"{sample.info.name}.json").read_text())
+    assert record.get("train_order") == sample.train_order
     assert record["sha256"] == sha256_file(out / f"{sample.info.name}.safetensors")
     assert record["class_names"] == sample.class_names
-    assert record["files"] == {file.file: file.checksum for file in sample.info.files}
+    official = {file.file: file.checksum for file in sample.info.files}
+    assert record["files"] == (official if files is None else files)
     for key in ("name", "version", "licence", "classes", "channels", "size"):
         assert record[key] == getattr(sample.info, key)
     scaled = sample.expected["train_images"] / 255
@@ -411,6 +446,13 @@ def test_contents_other_than_the_catalogues_are_refused(reader, change, server, 
     sample = make(reader)
     info = server.publish(dataclasses.replace(sample.info, **change), sample.files)
     refuse(info, tmp_path, FormatError, "expected")
+
+
+@pytest.mark.parametrize("reader", ["idx", "cifar10"])
+def test_a_class_without_training_image_is_named(reader, server, tmp_path):
+    sample = make(reader, without=7)
+    info = server.publish(sample.info, sample.files)
+    refuse(info, tmp_path, FormatError, "train has no image of class 7")
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -528,6 +570,53 @@ def test_folder_that_lacks_a_file_falls_back_and_says_so(server, tmp_path, caplo
     assert "cifar-10-python.tar.gz is not in" in caplog.text
     with pytest.raises(DataError, match="is no folder"):
         fetch(info, tmp_path / "out", folder=tmp_path / "typo")
+
+
+def test_the_advice_names_the_key_of_the_config(tmp_path):
+    sample = make("cifar10")
+    key = re.escape("sources: {small_cifar10: FOLDER}")
+    refuse(sample.info, tmp_path, DownloadError, key)
+    refuse(
+        sample.info,
+        tmp_path,
+        DataError,
+        rf"\$UNSET/data is no folder: .*{key}",
+        folder="$UNSET/data",
+    )
+
+
+@pytest.mark.parametrize("written", ["~/data", "$DISK/data", "${DISK}/data"])
+def test_home_and_variables_in_a_folder_are_expanded(written, server, tmp_path, monkeypatch):
+    sample = make("cifar10")
+    (tmp_path / "data").mkdir()
+    for name, content in sample.files.items():
+        (tmp_path / "data" / name).write_bytes(content)
+    for variable in ("HOME", "DISK"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    fetch(sample.info, tmp_path / "out", folder=written)
+    assert_packed(sample, tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", ["", "FashionMNIST/raw", "raw"])
+@pytest.mark.parametrize("gzipped", [True, False])
+def test_idx_files_of_torchvisions_root_and_without_gzip(place, gzipped, tmp_path):
+    sample = make("idx")
+    folder = tmp_path / "mine" / place
+    folder.mkdir(parents=True)
+    known, checksums = [], {}
+    for file in sample.info.files:
+        content = sample.files[file.file]
+        plain = file_info(file.file, gzip.decompress(content))
+        known.append(dataclasses.replace(file, also=((plain.checksum, plain.bytes),)))
+        name = file.file if gzipped else file.file.removesuffix(".gz")
+        (folder / name).write_bytes(content if gzipped else gzip.decompress(content))
+        checksums[file.file] = file.checksum if gzipped else plain.checksum
+    info = dataclasses.replace(sample.info, files=tuple(known))
+    fetch(info, tmp_path / "out", folder=tmp_path / "mine")
+    assert_packed(sample, tmp_path / "out", checksums)
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    refuse(info, tmp_path / "new", ChecksumError, path.name, folder=tmp_path / "mine")
 
 
 def test_system_folder_is_used_unless_it_is_another_release(server, tmp_path, monkeypatch, caplog):
@@ -773,6 +862,40 @@ def test_malformed_table_is_refused(edit, message, tmp_path):
         catalogue(path)
 
 
+def test_a_table_that_a_spreadsheet_saved_is_read(tmp_path):
+    path = tmp_path / "datasets.csv"
+    path.write_text(TABLE.read_text(), encoding="utf-8-sig")
+    contents = TABLE.with_name("contents.csv").read_text()
+    path.with_name("contents.csv").write_text(contents, encoding="utf-8-sig")
+    assert catalogue(path) == catalogue(TABLE)
+
+
+def test_content_hashes_belong_to_their_data_set(tmp_path):
+    parts = [f"{part}_{kind}" for part in ("train", "test") for kind in ("images", "labels")]
+    for name, info in catalogue(TABLE).items():
+        assert [key for key, _ in info.contents] == (parts if name.startswith("cifar") else [])
+    assert len({digest for info in catalogue(TABLE).values() for _, digest in info.contents}) == 8
+    shutil.copy(TABLE, tmp_path)
+    assert catalogue(tmp_path / TABLE.name)["cifar10"].contents == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cifar10,test", "cifar10,train", "line 3: the train part is listed twice"),
+        ("cifar10,test", "cifar10,val", "line 3, column part: expected train or test"),
+        ("sha256:a2", "sha1:a2", "line 2, column labels: expected sha256:HEX"),
+        ("part,", "half,", "line 1: the columns must be name,part,images,labels"),
+    ],
+)
+def test_mistake_in_the_content_hashes_is_named(old, new, message, tmp_path):
+    shutil.copy(TABLE, tmp_path)
+    text = TABLE.with_name("contents.csv").read_text()
+    (tmp_path / "contents.csv").write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=rf"contents\.csv, {message}"):
+        catalogue(tmp_path / TABLE.name)
+
+
 def test_catalogue_imports_neither_torch_nor_numpy_nor_readers():
     code = (
         "import sys; from unlearning.data.catalogue import catalogue; catalogue(sys.argv[1]);"
@@ -898,6 +1021,20 @@ def test_system_files_are_the_official_ones_but_for_their_gzip_header():
         assert hashlib.md5(original).hexdigest() == official[file.file]
         assert f"sha256:{hashlib.sha256(original).hexdigest()}" == file.checksum
         assert len(original) == file.bytes
+
+
+@needs_debian
+def test_whole_fashion_mnist_without_gzip_gives_the_same_file(tmp_path):
+    """The checksums of the plain files in the catalogue are those of the official content."""
+    info, raw = catalogue(TABLE)["fashion_mnist"], tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in info.files:
+        plain = gzip.decompress((DEBIAN / file.file).read_bytes())
+        (raw / file.file.removesuffix(".gz")).write_bytes(plain)
+    fetch(info, tmp_path / "plain", folder=tmp_path)
+    fetch(info, tmp_path / "packed", folder=DEBIAN)
+    plain, packed = (tmp_path / name / "fashion_mnist.safetensors" for name in ("plain", "packed"))
+    assert sha256_file(plain) == sha256_file(packed)
 
 
 # --- torchvision's import ---

@@ -10,8 +10,9 @@ from unlearning import grid
 from unlearning.config import parse
 from unlearning.data.batches import load_dataset
 from unlearning.data.splits import check_split, make_split, release_indices, retained
-from unlearning.files import save_tensors, sha256_file, write_json
+from unlearning.files import canonical_json, read_json, save_tensors, sha256_file, write_json
 from unlearning.metrics.accuracy import accuracies
+from unlearning.stages import split as split_stage
 from unlearning.stages.score import score
 
 LABELS = np.random.default_rng(0).permutation(np.arange(600) % 10)
@@ -66,11 +67,50 @@ def test_release_indices_are_those_of_the_authors(dataset, seed, first, size):
     assert len(found) == len(np.unique(found)) == size
 
 
+RELEASE = {"homogeneous_removal": {"split_seeds": [42], "indices": "release"}}
+
+
+def release_split(**options):
+    settings = split_settings(RELEASE)
+    return make_split(settings, "cifar10", np.arange(50_000) % 10, 10_000, **options)
+
+
 def test_release_indices_are_what_a_split_forgets():
-    removal = {"homogeneous_removal": {"split_seeds": [42], "indices": "release"}}
-    split = make_split(split_settings(removal), "cifar10", np.arange(50_000) % 10, 10_000)
+    split = release_split(train_order=range(50_000))
     assert split["forget"] == sorted(release_indices("cifar10", 42).tolist())
     assert len(split["test"]) == len(split["validation"]) == 5000
+
+
+def test_release_indices_count_in_the_official_order():
+    order = np.random.default_rng(3).permutation(50_000)
+    split = release_split(train_order=order.tolist())
+    assert split["forget"] == sorted(split["forget"]) != sorted(release_indices("cifar10", 42))
+    official = [order[packed] for packed in split["forget"]]
+    assert sorted(official) == sorted(release_indices("cifar10", 42))
+
+
+def test_release_indices_need_the_official_order():
+    with pytest.raises(ValueError, match=r"(?s)order of cifar10.*train_order\.txt") as caught:
+        release_split()
+    assert "\n" not in str(caught.value)
+    for wrong in (range(49_999), [0] * 50_000, range(1, 50_001)):
+        with pytest.raises(ValueError, match=r"does not hold each of 0\.\.49999 once"):
+            release_split(train_order=wrong)
+
+
+def test_the_stage_takes_the_official_order_from_the_facts(tmp_path):
+    order = np.random.default_rng(3).permutation(50_000).tolist()
+    path, out = tmp_path / "cifar10.safetensors", tmp_path / "split.json"
+    parts = {"train": 50_000, "test": 10_000}
+    tensors = {f"{p}_images": torch.zeros(n, 1, 1, 1, dtype=torch.uint8) for p, n in parts.items()}
+    tensors |= {f"{p}_labels": torch.arange(n) % 10 for p, n in parts.items()}
+    save_tensors(path, tensors)
+    facts = {"name": "cifar10", "classes": 10, "mean": [0.5], "std": [0.5]}
+    facts |= {"sha256": sha256_file(path), "train_order": order}
+    write_json(path.with_suffix(".json"), facts)
+    settings = canonical_json(split_settings(RELEASE))
+    split_stage.main(["--data", str(path), "--settings", settings, "--out", str(out)])
+    assert read_json(out) == release_split(train_order=order)
 
 
 def test_a_data_set_without_release_indices_is_named():

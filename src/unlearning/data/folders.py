@@ -15,11 +15,12 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from unlearning.data.catalogue import DataError, DatasetInfo
+from unlearning.data.catalogue import DatasetInfo
 from unlearning.data.readers import (
     BOMB_FLOOR,
     CIFAR,
     TINY,
+    ChecksumError,
     Content,
     FormatError,
     decode,
@@ -37,10 +38,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 PASSED_OVER = ("Thumbs.db", "desktop.ini", "__MACOSX")
 
 log = logging.getLogger(__name__)
-
-
-class ChecksumError(DataError):
-    """A file is not the one that the catalogue describes."""
 
 
 def read_folder(info: DatasetInfo, folder: Path) -> tuple[Content, dict[str, str]] | None:
@@ -252,8 +249,8 @@ def _train_order(
     keys: (class, stem) of the packed training images, so that a list of PNG files also fits
     a copy in another format.
     """
-    if info.reader == "tiny_imagenet":  # its official order is that of the names
-        return list(range(len(keys))), {}
+    if info.reader == "tiny_imagenet" and all(s.startswith(f"{wnid}_") for wnid, s in keys):
+        return list(range(len(keys))), {}  # its official order is that of its own names
     path = next((folder / name for name in ORDERS if (folder / name).is_file()), None)
     if path is None:
         return None, {}

@@ -64,6 +64,10 @@ class UnsafeArchive(DataError):
     """An archive holds something that no honest copy of the data set holds."""
 
 
+class ChecksumError(DataError):
+    """A file is not the one that the catalogue describes."""
+
+
 class FormatError(DataError):
     """A verified file does not contain what its row promises."""
 
@@ -101,7 +105,8 @@ def reading(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except DAMAGE as error:
-        raise FormatError(f"{path}: cannot be read as its row says ({error!r})") from error
+        why = error if getattr(error, "filename", None) else repr(error)
+        raise FormatError(f"{path}: cannot be read ({why})") from error
 
 
 def _bound(file: FileInfo) -> int:
@@ -172,9 +177,10 @@ def _read_idx(info: DatasetInfo, paths: Mapping[str, Path]) -> Content:
 def _gunzipped(path: Path, file: FileInfo) -> Iterator[Path]:
     """A temporary plain copy, since torchvision reads plain files only; or the plain file."""
     with open(path, "rb") as handle:
-        if handle.read(2) != b"\x1f\x8b":
-            yield path
-            return
+        gzipped = handle.read(2) == b"\x1f\x8b"
+    if not gzipped:
+        yield path
+        return
     bound, size = _bound(file), 0
     with tempfile.TemporaryDirectory() as folder, gzip.open(path) as packed:
         plain = Path(folder) / path.stem
@@ -260,8 +266,8 @@ def unpickle_cifar(info: DatasetInfo, members: Mapping[str, bytes], path: Path) 
         names = [_text(n) for name in wanted for n in values[name]["filenames"]]
         if not len(images) == len(labels) == len(names):
             raise FormatError(
-                f"{path}: {len(images)} {part} images with {len(labels)} labels "
-                f"and {len(names)} names"
+                f"{path}: expected a label and a name for each of {len(images)} {part} images, "
+                f"found {len(labels)} and {len(names)}"
             )
         orders[part] = sorted(range(len(names)), key=lambda i: (labels[i], names[i]))
         tensors[f"{part}_images"] = torch.from_numpy(images[orders[part]])

@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="unlearning fetch", description=__doc__)
     parser.add_argument("--info", required=True, help="the data set's catalogue rows as JSON")
     parser.add_argument("--out", required=True, help="folder of the packed data sets")
-    parser.add_argument("--folder", help="folder of the official files, else UNLEARNING_SOURCES")
+    parser.add_argument("--folder", help="folder that holds the data set, else UNLEARNING_SOURCES")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     info = DatasetInfo.from_json(options.info)
