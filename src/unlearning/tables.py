@@ -25,9 +25,10 @@ TEXT = [
     "unlearn_seed",
     "status",
     "reason",
+    "capped",
 ]
 OPTIONAL = (
-    *("experiment", "touches", "reason", "official_seconds", "compared_with"),
+    *("experiment", "touches", "reason", "official_seconds", "compared_with", "capped"),
     *names.DISTANCES,
     *names.ATTACKS,
 )

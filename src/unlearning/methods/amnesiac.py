@@ -59,7 +59,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
         weight_decay=settings.weight_decay,
     )
     model.train()
-    for _ in range(settings.epochs):
+    for _ in problem.epochs(settings.epochs, model, optimizer):
         for positions in index_batches(len(indices), settings.batch_size, problem.generator):
             positions = positions.to(indices.device)
             images, _ = problem.train.batch(indices[positions])

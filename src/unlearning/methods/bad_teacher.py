@@ -69,7 +69,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     joint = torch.cat([forget, retain])
     optimizer = Adam(model.parameters(), lr=settings.lr)
     model.train()
-    for _ in range(settings.epochs):
+    for _ in problem.epochs(settings.epochs, model, optimizer):
         for positions in index_batches(len(joint), settings.batch_size, problem.generator):
             positions = positions.to(joint.device)
             images, _ = problem.train.batch(joint[positions])

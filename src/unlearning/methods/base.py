@@ -1,4 +1,4 @@
-"""What a method is given: the two data sets, a stop rule, a clock, and checked steps."""
+"""What a method is given: the data sets, epochs that resume, a stop rule, clocks, checked steps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import nn
 
+from unlearning import checkpoint
 from unlearning.data.batches import Images, index_batches
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
@@ -75,6 +78,21 @@ class Stopwatch:
         return time.perf_counter()
 
 
+@dataclass(frozen=True)
+class Loop:
+    """One of a method's loops over epochs, counted from 1, and what its epochs change."""
+
+    number: int
+    count: int
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler | None
+
+
+COUNTED = ("updates", "history", "stopped", "resumed")
+"""What a `Problem` counts: saved with its state."""
+
+
 @dataclass
 class Problem:
     """One forget set, as a method sees it.
@@ -82,6 +100,12 @@ class Problem:
     retain, forget: int64 positions in `train`. reference: the original's accuracy on the
     two halves of the test set, for the stop rule of homogeneous removal. surrogate: images
     of another data set, in the shape of `train`, for a method that stands on no retained data.
+    state: the file in which `epochs` saves how far it is; None: nowhere. It is the caller's to
+    delete.
+
+    stopwatch: the unlearning steps alone; whole: the authors' span, with the stop test and its
+    reference. Neither counts the saving of states or, in a resumed run, what is done twice.
+    stopped: the stop test has passed. resumed: how many times a saved state was gone on from.
     """
 
     train: Images
@@ -94,12 +118,21 @@ class Problem:
     seed: int
     reference: dict[str, float] = field(default_factory=dict)
     surrogate: Images | None = None
+    state: Path | None = None
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
         self.stopwatch = Stopwatch(self.train.images.device)
+        self.whole = Stopwatch(self.train.images.device)
         self.history: list[float] = []
         self.updates = 0
+        self.stopped = False
+        self.resumed = 0
+        self._kept: dict[str, list[torch.Tensor]] = {}
+        self._loop: Loop | None = None
+        self._saved_at = time.perf_counter()
+        exists = self.state is not None and self.state.exists()
+        self._saved = checkpoint.Saved(self.state) if exists else None
 
     @property
     def retained_classes(self) -> list[int]:
@@ -131,19 +164,90 @@ class Problem:
         Yields normalised images [B, C, H, W], labels [B] and positions [B] in the part.
         Labels of `surrogate` mean nothing.
         """
-        indices = self.indices(part)
-        data = self.surrogate if part == "surrogate" else self.train
-        for positions in index_batches(len(indices), batch_size, self.generator):
-            positions = positions.to(indices.device)
-            images, labels = data.batch(indices[positions])
-            yield images, labels, positions
+        count = len(self.indices(part))
+        for positions in index_batches(count, batch_size, self.generator):
+            yield self._batch(part, positions)
 
     def endless(
         self, part: str, batch_size: int
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Pass after pass of `batches`, to go beside a loop over another part."""
+        """Pass after pass of `batches`, next to a loop over another part; one stream a part."""
+        count, waiting = len(self.indices(part)), self.keep(f"batches of {part}")
         while True:
-            yield from self.batches(part, batch_size)
+            if not waiting:
+                waiting += index_batches(count, batch_size, self.generator)
+            yield self._batch(part, waiting.pop(0))
+
+    def _batch(
+        self, part: str, positions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        indices = self.indices(part)
+        positions = positions.to(indices.device)
+        data = self.surrogate if part == "surrogate" else self.train
+        return *data.batch(indices[positions]), positions
+
+    def keep(self, name: str) -> list[torch.Tensor]:
+        """A list of tensors that is saved and restored with the state: what epochs hand on.
+
+        Change it in place.
+        """
+        return self._kept.setdefault(name, [])
+
+    def epochs(
+        self,
+        count: int,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    ) -> Iterator[int]:
+        """Yield the numbers of a loop's epochs, 0 … count - 1, and save the state after each.
+
+        A method has one such loop or several, in a fixed order. In a new process that finds a
+        saved state, loops that were finished yield nothing; the next one restores the state and
+        goes on after the last saved epoch, with the bits of an uninterrupted run. What a method
+        computes before its loops it computes again, from the same model and seed. Of an epoch
+        that a signal ends nothing is saved. States are at least `checkpoint.INTERVAL` apart.
+        """
+        number = 1 if self._loop is None else self._loop.number + 1
+        self._loop = Loop(number, count, model, optimizer, schedule)
+        for epoch in range(self._restore(self._loop), count):
+            yield epoch
+            self._save(self._loop, epoch + 1)
+
+    def _save(self, loop: Loop, epoch: int) -> None:
+        """Save the state in which `epoch` epochs of a loop are done, unless it is too early."""
+        if self.state is None or time.perf_counter() - self._saved_at < checkpoint.INTERVAL:
+            return
+        with self.stopwatch.paused(), self.whole.paused():
+            numbers = {
+                "loop": loop.number,
+                "epoch": epoch,
+                "scheduled": None if loop.schedule is None else loop.schedule.last_epoch,
+                "seconds": [self.stopwatch.seconds, self.whole.seconds],
+                **{name: getattr(self, name) for name in COUNTED},
+            }
+            checkpoint.save(
+                self.state, numbers, loop.model, loop.optimizer, self.generator, self._kept
+            )
+        self._saved_at = time.perf_counter()
+
+    def _restore(self, loop: Loop) -> int:
+        """Bring a loop to where the saved state is, if there is one; the epoch to go on with."""
+        if self._saved is None or loop.number > self._saved.numbers["loop"]:
+            return 0
+        numbers = self._saved.numbers
+        if loop.number < numbers["loop"]:
+            return loop.count
+        with self.stopwatch.paused(), self.whole.paused():
+            self._saved.restore(loop.model, loop.optimizer, self.generator, self._kept)
+            self._saved = None
+            if loop.schedule is not None:
+                loop.schedule.load_state_dict({"last_epoch": numbers["scheduled"]})
+            for name in COUNTED:
+                setattr(self, name, numbers[name])
+            self.resumed += 1
+            self.stopwatch.seconds, self.whole.seconds = numbers["seconds"]
+        return numbers["epoch"]
 
     def finished(self, model: Classifier, rule: EarlyStop) -> bool:
         """The stop test after an epoch; outside the unlearning time. Keeps the accuracy seen.
@@ -157,9 +261,11 @@ class Problem:
         with self.stopwatch.paused():
             seen = accuracy(model, self.train, self.indices("forget"))
         self.history.append(seen)
-        if self.scenario == "homogeneous_removal":
-            return seen < self.reference[rule.stop]
-        return seen < rule.forget_target
+        homogeneous = self.scenario == "homogeneous_removal"
+        self.stopped = seen < (self.reference[rule.stop] if homogeneous else rule.forget_target)
+        if self.stopped and self._loop is not None:
+            self._save(self._loop, self._loop.count)
+        return self.stopped
 
     def check(self, loss: torch.Tensor) -> None:
         """Raise Diverged if the loss, a scalar, is not finite."""
@@ -221,7 +327,7 @@ def descend(
     )
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.milestones, gamma=0.5)
     model.train()
-    for _ in range(settings.epochs):
+    for _ in problem.epochs(settings.epochs, model, optimizer, schedule):
         for images, labels, positions in problem.batches(part, settings.batch_size):
             problem.step(optimizer, loss_of(images, labels, positions))
         if problem.finished(model, settings):

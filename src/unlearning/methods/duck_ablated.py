@@ -93,7 +93,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     optimizer = Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.milestones, gamma=0.5)
     model.train()
-    for _ in range(settings.epochs):
+    for _ in problem.epochs(settings.epochs, model, optimizer, schedule):
         for forget in problem.batches("forget", settings.batch_size):
             for retain in islice(run.retain_batches(), settings.batch_ratio):
                 problem.step(optimizer, run.loss(forget, retain))

@@ -77,7 +77,7 @@ class _Run:
         self.labels = problem.train.labels[forget]
         self.centres = self._centroids(classes)
         self.fixed = self._nearest(embed(model, problem.train, forget), self.labels)
-        self.entries: list[torch.Tensor] = []
+        self.entries = problem.keep("targets")
 
     def _centroids(self, classes: list[int]) -> torch.Tensor:
         """[R, D] from all retained data or from the first batches, in evaluation mode."""
@@ -123,7 +123,7 @@ class _Run:
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.milestones, gamma=0.5)
         steps = settings.batch_ratio + settings.extra_step
         model.train()
-        for epoch in range(settings.epochs):
+        for epoch in problem.epochs(settings.epochs, model, optimizer, schedule):
             for number, positions in enumerate(self._forget_batches(settings.batch_size)):
                 images, _ = problem.train.batch(problem.indices("forget")[positions])
                 retain = self._retain_batches(settings.batch_size, self.drop_last)
@@ -155,7 +155,7 @@ class _Run:
         passes = self._forget_batches(settings.batch_size)
         span = 2 * SECOND_RATIO * len(passes)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=span)
-        for _ in range(SECOND_EPOCHS):
+        for _ in problem.epochs(SECOND_EPOCHS, model, optimizer, schedule):
             batches = self._forget_batches(settings.batch_size)
             for number, positions in enumerate(batches[:1] if removal else batches):
                 images, _ = problem.train.batch(problem.indices("forget")[positions])

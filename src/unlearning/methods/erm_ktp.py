@@ -77,7 +77,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     )
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.milestones, gamma=GAMMA)
     student.train()
-    for _ in range(settings.epochs):
+    for _ in problem.epochs(settings.epochs, student, optimizer, schedule):
         for images, _, positions in problem.batches("retain", settings.batch_size):
             problem.step(optimizer, mse_loss(student.embed(images), targets[positions]))
         schedule.step()

@@ -54,7 +54,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
         weight_decay=settings.weight_decay,
     )
     model.train()
-    for epoch in range(settings.epochs):
+    for epoch in problem.epochs(settings.epochs, model, optimizer):
         gamma = strength(settings.gamma, epoch, settings.epochs)
         for images, labels, _ in problem.batches("retain", settings.batch_size):
             loss = cross_entropy(model(images), labels) + gamma * l1_norm(model)

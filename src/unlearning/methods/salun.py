@@ -92,7 +92,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
                 weight.copy_(torch.where(mask, weight, start))
 
     model.train()
-    for _ in range(settings.epochs):
+    for _ in problem.epochs(settings.epochs, model, optimizer):
         for images, labels, _ in problem.batches("forget", settings.batch_size):
             learn(images, _random(labels, problem))
         for images, labels, _ in problem.batches("retain", settings.batch_size):

@@ -196,7 +196,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     optimizer = Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     surrogate_batches = problem.endless("surrogate", settings.batch_size)
     model.train()
-    for _ in range(settings.epochs):
+    for _ in problem.epochs(settings.epochs, model, optimizer):
         for images, _, positions in problem.batches("forget", settings.batch_size):
             for _ in range(settings.batch_ratio):
                 others, _, chosen = next(surrogate_batches)

@@ -76,7 +76,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
         optimizer, settings.milestones, gamma=settings.decay
     )
     model.train()
-    for epoch in range(settings.epochs):
+    for epoch in problem.epochs(settings.epochs, model, optimizer, schedule):
         if epoch < settings.max_steps:
             for images, _, positions in problem.batches("forget", settings.forget_batch_size):
                 target = teacher["forget"][positions]

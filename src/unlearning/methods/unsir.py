@@ -74,15 +74,17 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     model.train()
 
     optimizer = Adam(model.parameters(), lr=settings.lr_impair)
-    for chosen in index_batches(copies + len(retain), settings.batch_size, problem.generator):
-        chosen = chosen.to(retain.device)
-        made = chosen[chosen < copies] % len(noise)
-        images, labels = problem.train.batch(retain[chosen[chosen >= copies] - copies])
-        images, labels = torch.cat([noise[made], images]), torch.cat([noise_labels[made], labels])
-        problem.step(optimizer, cross_entropy(model(images), labels))
+    for _ in problem.epochs(1, model, optimizer):
+        for chosen in index_batches(copies + len(retain), settings.batch_size, problem.generator):
+            chosen = chosen.to(retain.device)
+            made = chosen[chosen < copies] % len(noise)
+            images, labels = problem.train.batch(retain[chosen[chosen >= copies] - copies])
+            images = torch.cat([noise[made], images])
+            labels = torch.cat([noise_labels[made], labels])
+            problem.step(optimizer, cross_entropy(model(images), labels))
 
     optimizer = Adam(model.parameters(), lr=settings.lr_repair)
-    for _ in range(settings.repair_epochs):
+    for _ in problem.epochs(settings.repair_epochs, model, optimizer):
         for chosen in index_batches(len(retain), settings.batch_size, problem.generator):
             images, labels = problem.train.batch(retain[chosen.to(retain.device)])
             problem.step(optimizer, cross_entropy(model(images), labels))

@@ -26,7 +26,7 @@ COLUMNS = [
     *("dataset", "arch", "scenario", "split", "method"),
     *("train_seed", "split_seed", "unlearn_seed", "status"),
     *(*names.ACCURACIES, "aus", *names.COSTS, *names.DISTANCES, *names.ATTACKS),
-    *("validation_accuracy", "updates", "experiment", "base_method", "compared_with"),
+    *("validation_accuracy", "updates", "capped", "experiment", "base_method", "compared_with"),
     *("touches", "reason"),
     *("evaluation", "device", "settings_sha256", "code_sha256", "commit"),
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import time
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
-from unlearning.files import read_json, save_tensors
+from unlearning.files import canonical_json, read_json, save_tensors, sha256_text
 from unlearning.methods.base import Problem
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
@@ -36,7 +37,12 @@ UNTIMED = {*methods.REFERENCES, *methods.ORIGINALS}
 
 
 def main(argv: list[str]) -> None:
-    """Write the unlearned model, its logits on the training and test part, and the record."""
+    """Write the unlearned model, its logits on the training and test part, and the record.
+
+    A job that was killed goes on after the last epoch whose state was saved (`Problem.epochs`). Its
+    seconds are those of an uninterrupted run: an epoch that was lost and what the new process does
+    again, the reading of the data and the targets for instance, are left out of both spans.
+    """
     parser = argparse.ArgumentParser(prog="unlearning unlearn", description=__doc__)
     parser.add_argument("--data", required=True, help="packed data set (safetensors)")
     parser.add_argument("--split", required=True, help="split to forget (JSON)")
@@ -60,13 +66,16 @@ def main(argv: list[str]) -> None:
 
     method = methods.load(settings["base_method"])
     model = load_model(settings, dataset, options.start)
-    problem = _problem(settings, dataset, split, method.TOUCHES)
+    resume = Path(options.model).parent / "resume"
+    key = sha256_text(canonical_json([record["settings"], record["inputs"], record["code_sha256"]]))
+    state = resume / f"{key[:16]}.safetensors"
+    problem = _problem(settings, dataset, split, method.TOUCHES, state)
     hyperparameters = method.Settings(**settings["hyperparameters"])
     if "surrogate" in method.TOUCHES:
         problem.surrogate = method.surrogates(hyperparameters, dataset.train)
     if settings["base_method"] not in UNTIMED:
         _warm_up(model, dataset)
-    begun = time.perf_counter()
+    problem.whole.start()
     problem.reference = _reference(model, dataset, split)
     status, reason = "ok", ""
     problem.stopwatch.start()
@@ -77,10 +86,10 @@ def main(argv: list[str]) -> None:
     except Diverged as error:
         status, reason = "diverged", str(error)
     save_tensors(options.model, model.state_dict())
-    official = time.perf_counter() - begun
+    problem.whole.stop()
 
     save_tensors(options.outputs, _outputs(model, dataset))
-    seconds, whole = _seconds(settings["base_method"], problem.stopwatch.seconds, official, start)
+    seconds, whole = _seconds(settings["base_method"], problem, start)
     record |= {
         "unlearning_seconds": seconds if status == "ok" else None,
         "official_seconds": whole if status == "ok" else None,
@@ -89,6 +98,8 @@ def main(argv: list[str]) -> None:
         "reason": reason,
         "touches": sorted(method.TOUCHES),
         "updates": problem.updates,
+        "capped": status == "ok" and not problem.stopped and _shortened(settings),
+        "resumed": problem.resumed,
         "forget_accuracy_by_epoch": problem.history,
         "stop_reference": problem.reference,
         "peak_memory_mb": peak_memory_mb(device),
@@ -96,10 +107,15 @@ def main(argv: list[str]) -> None:
     }
     made = {"model": options.model, "outputs": options.outputs}
     write_record(options.record, record, made)
+    shutil.rmtree(resume, ignore_errors=True)
 
 
 def _problem(
-    settings: Mapping[str, Any], dataset: Dataset, split: Mapping[str, Any], touches: frozenset
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    split: Mapping[str, Any],
+    touches: frozenset,
+    state: Path,
 ) -> Problem:
     device = dataset.train.images.device
     keys = ("dataset", "arch", "scenario", "split", "train_seed", "method", "unlearn_seed")
@@ -114,7 +130,14 @@ def _problem(
         forget_classes=tuple(split["classes"]),
         touches=touches,
         seed=seed,
+        state=state,
     )
+
+
+def _shortened(settings: Mapping[str, Any]) -> bool:
+    """Whether the config lets the method run for fewer epochs than its published settings."""
+    published = settings.get("published_epochs")
+    return published is not None and settings["hyperparameters"]["epochs"] < published
 
 
 def _reference(model: Classifier, dataset: Dataset, split: Mapping[str, Any]) -> dict[str, float]:
@@ -146,10 +169,10 @@ def _outputs(model: Classifier, dataset: Dataset) -> dict[str, torch.Tensor]:
     }
 
 
-def _seconds(method: str, steps: float, official: float, start: Mapping[str, Any]) -> tuple:
+def _seconds(method: str, problem: Problem, start: Mapping[str, Any]) -> tuple:
     """Both spans in seconds; none for the original, the oracle's is its training."""
     if method in methods.ORIGINALS:
         return None, None
     if method == "oracle":
         return start["training_seconds"], start["training_seconds"]
-    return steps, official
+    return problem.stopwatch.seconds, problem.whole.seconds
