@@ -17,7 +17,7 @@ from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
 from unlearning.files import read_json, save_tensors
-from unlearning.methods.base import Problem
+from unlearning.methods.base import Impossible, Problem
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
 from unlearning.records import (
@@ -32,11 +32,17 @@ from unlearning.stored import load_model
 from unlearning.training import Diverged, accuracy, check_finite, predict
 
 WARM_UP_BATCH = 128
+ONE_IMAGE = "Expected more than 1 value per channel when training"
+"""How torch's BatchNorm begins what it says of a batch of one image."""
 UNTIMED = {*methods.REFERENCES, *methods.ORIGINALS}
 
 
 def main(argv: list[str]) -> None:
-    """Write the unlearned model, its logits on the training and test part, and the record."""
+    """Write the unlearned model, its logits on the training and test part, and the record.
+
+    A method that diverges, or that cannot do what is asked with this forget set, leaves a cell
+    of the status `diverged` or `failed` with a reason; the model of a failed one is its start.
+    """
     parser = argparse.ArgumentParser(prog="unlearning unlearn", description=__doc__)
     parser.add_argument("--data", required=True, help="packed data set (safetensors)")
     parser.add_argument("--split", required=True, help="split to forget (JSON)")
@@ -76,10 +82,20 @@ def main(argv: list[str]) -> None:
         check_finite(model)
     except Diverged as error:
         status, reason = "diverged", str(error)
+    except ValueError as error:
+        if not _impossible(error):
+            raise
+        status, reason = "failed", " ".join(str(error).split())
+        model = load_model(settings, dataset, options.start)
     save_tensors(options.model, model.state_dict())
     official = time.perf_counter() - begun
 
-    save_tensors(options.outputs, _outputs(model, dataset))
+    outputs = _outputs(model, dataset)
+    if status == "ok" and not _finite(outputs):
+        status, reason = "diverged", "logits are not finite"
+    if status != "ok":
+        print(f"{status}: {reason}", flush=True)
+    save_tensors(options.outputs, outputs)
     seconds, whole = _seconds(settings["base_method"], problem.stopwatch.seconds, official, start)
     record |= {
         "unlearning_seconds": seconds if status == "ok" else None,
@@ -96,6 +112,16 @@ def main(argv: list[str]) -> None:
     }
     made = {"model": options.model, "outputs": options.outputs}
     write_record(options.record, record, made)
+
+
+def _impossible(error: ValueError) -> bool:
+    """Whether it says what the method cannot do here; any other is an error of the code."""
+    return isinstance(error, Impossible) or str(error).startswith(ONE_IMAGE)
+
+
+def _finite(outputs: Mapping[str, torch.Tensor]) -> bool:
+    """Whether all logits are finite: finite weights may still give others."""
+    return all(bool(torch.isfinite(outputs[f"{part}_logits"]).all()) for part in ("train", "test"))
 
 
 def _problem(
