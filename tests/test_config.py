@@ -139,6 +139,21 @@ ERRORS = {
         "homogeneous_removal",
         "3000",
     ),
+    "one image": (
+        {HR: {"count": 1, "split_seeds": [0]}},
+        HR.removeprefix(E) + ".count: 1 of",
+        "at least 2 images: BatchNorm cannot train on one",
+    ),
+    "all but one image": (
+        {HR: {"count": 2999, "split_seeds": [0]}},
+        HR.removeprefix(E) + ".count: 2999 of",
+        "at least 2 images",
+    ),
+    "a fraction of one image": (
+        {HR + ".fraction": 0.0003},
+        HR.removeprefix(E) + ".fraction: 1 of",
+        "at least 2 images",
+    ),
     "count of all that validation leaves": (
         {HR: {"count": 2400, "split_seeds": [0]}, E + "evaluation": "validation"},
         "homogeneous_removal",
@@ -200,7 +215,8 @@ def test_an_error_names_the_file_the_key_and_what_would_be_right(change, key, ri
 
 def test_the_valid_config_is_valid():
     check(VALID)
-    check(changed({HR: {"count": 2999, "split_seeds": [0]}}))
+    for count in (2, 2998):
+        check(changed({HR: {"count": count, "split_seeds": [0]}}))
     release = {HR: {"indices": "release", "split_seeds": [0]}, E + "dataset": "cifar10"}
     check(changed(release))
 

@@ -118,7 +118,7 @@ def test_silhouettes_are_those_of_a_loop(images):
 def test_silhouettes_of_classes_apart_are_one_and_of_one_class_an_error():
     embeddings, labels = np.repeat(np.eye(3), 4, axis=0), np.repeat([0, 1, 2], 4)
     assert geometry.silhouettes(embeddings, labels) == pytest.approx(1)
-    with pytest.raises(ValueError, match="Number of labels is 1"):
+    with pytest.raises(ValueError, match="2 to n - 1 classes, got 1 of 12"):
         geometry.silhouettes(embeddings, 0 * labels)
 
 

@@ -419,9 +419,9 @@ def test_the_svc_summarises_repeats_of_min_n_m_cap_images(monkeypatch):
 def test_the_svc_refuses_too_few_images_or_repeats():
     draw = np.random.default_rng(5)
     few, enough = gaussian_logits(draw, 4, 0), gaussian_logits(draw, 20, 0)
-    with pytest.raises(ValueError, match="5 images a side and 2 repeats, got 4 and 5"):
+    with pytest.raises(ValueError, match="5 images a side, got 4"):
         svc_attack(*few, *enough, seed=0)
-    with pytest.raises(ValueError, match="got 20 and 1"):
+    with pytest.raises(ValueError, match="2 repeats, got 1"):
         svc_attack(*enough, *enough, seed=0, repeats=1)
 
 

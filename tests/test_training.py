@@ -589,7 +589,7 @@ def test_a_run_that_diverges_is_recorded_and_has_no_metrics(tiny_run, monkeypatc
     original = tiny_run.root / cell.folder
     for oracle in (None, original.parents[1] / "oracle/unlearn-0"):
         found = score.score_cell(tmp_path, original, oracle, split)
-        assert set(found["metrics"].values()) == {None}
+        assert set(found["metrics"].values()) == {None} and found["unmeasured"] == {}
     assert attack.attack_cell(tmp_path, None) == {"metrics": {}, "roc": None}
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MOST = 20
 """So many problems of a config are shown."""
+FEWEST_IMAGES = 2
+"""To forget and to retain: BatchNorm cannot train on one."""
 MOST_VALUES = 100_000
 """In a config: more would not be checked within memory."""
 RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
@@ -256,10 +258,12 @@ class Experiment(Strict):
             if self.evaluation == "validation":
                 train -= int(VALIDATION_SHARE * train)
             size = removal.count or round(removal.fraction * train)
-            if not 0 < size < train:
+            if not FEWEST_IMAGES <= size <= train - FEWEST_IMAGES:
+                key = "count" if removal.count else "fraction"
                 raise ValueError(
-                    f"scenarios.homogeneous_removal: {size} of the {train} training images of "
-                    f"{self.dataset} would be forgotten; both parts need at least one"
+                    f"scenarios.homogeneous_removal.{key}: {size} of the {train} training images "
+                    f"of {self.dataset} would be forgotten; both parts need at least "
+                    f"{FEWEST_IMAGES} images: BatchNorm cannot train on one"
                 )
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
 from unlearning.files import read_json, write_sealed
+from unlearning.metrics import Unmeasurable, tell
 from unlearning.models.base import Classifier
 from unlearning.provenance import code_hash
 from unlearning.records import RECORD, read_record
@@ -30,11 +31,12 @@ from unlearning.training import embed
 
 @dataclass(frozen=True)
 class Group:
-    """models: by method, `original` and `oracle` among them."""
+    """models: those that are ok, by method. gaps: takes the reason for all that is left out."""
 
     dataset: Dataset
     split: dict[str, Any]
     models: dict[str, Classifier]
+    gaps: dict[str, str] = field(default_factory=dict)
 
     @property
     def retain(self) -> np.ndarray:
@@ -57,9 +59,18 @@ class Group:
         return self.dataset.test.labels.cpu().numpy()
 
     def train_embeddings(self, model: str, indices: np.ndarray) -> np.ndarray:
-        """Embeddings [n, D] of the training images at `indices` [n]."""
+        """Embeddings [n, D] of the training images at `indices` [n].
+
+        Raises Unmeasurable if the model is not there or an embedding is not finite.
+        """
         at = torch.as_tensor(indices, device=self.dataset.train.images.device)
-        return embed(self.models[model], self.dataset.train, at).cpu().numpy()
+        return finite(embed(self.model(model), self.dataset.train, at).cpu().numpy())
+
+    def model(self, name: str) -> Classifier:
+        """The model of a method; Unmeasurable if its cell is not ok."""
+        if name not in self.models:
+            raise Unmeasurable(f"the cell of {name} is not ok")
+        return self.models[name]
 
     def centroids(self) -> np.ndarray:
         """The original's centroids [R, D] of the retained classes, from D_r, as DUCK takes them."""
@@ -70,6 +81,13 @@ class Group:
     def assigned(self, embeddings: np.ndarray) -> np.ndarray:
         """Class [n] of the centroid nearest to the original's embeddings [n, D]."""
         return np.asarray(self.retained_classes)[geometry.nearest(embeddings, self.centroids())]
+
+
+def finite(features: np.ndarray) -> np.ndarray:
+    """`features`; Unmeasurable if one of them is not finite."""
+    if not np.isfinite(features).all():
+        raise Unmeasurable("embeddings are not finite")
+    return features
 
 
 def parser(verb: str, about: str) -> argparse.ArgumentParser:
@@ -90,17 +108,29 @@ def read(options: argparse.Namespace) -> Group:
     split = read_json(options.split)
     check_split(split, options.split)
     dataset = load_dataset(options.data, split["settings"]["evaluation"], device)
-    folders = {m: Path(options.folder) / cell for m, cell in json.loads(options.cells).items()}
-    models = {
-        method: cell_model(folder, dataset)
-        for method, folder in folders.items()
-        if read_record(folder / RECORD)["status"] == "ok"
-    }
-    return Group(dataset, split, models)
+    models, gaps = {}, {}
+    for method, cell in json.loads(options.cells).items():
+        folder = Path(options.folder) / cell
+        record = read_record(folder / RECORD)
+        if record["status"] == "ok":
+            models[method] = cell_model(folder, dataset)
+        else:
+            gaps[method] = f"its cell is {record['status']}: {record['reason']}"
+    return Group(dataset, split, models, gaps)
 
 
-def write(options: argparse.Namespace, verb: str, rows: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Write rows by the file that they are for, and the hash of the code that found them."""
+def write(
+    options: argparse.Namespace,
+    verb: str,
+    rows: Mapping[str, list[dict[str, Any]]],
+    gaps: Mapping[str, str],
+) -> None:
+    """Write rows by the file that they are for, and the hash of the code that found them.
+
+    gaps: what could not be measured, with the reason; also printed.
+    """
+    tell(verb, gaps)
     oracle = Path(options.folder) / json.loads(options.cells)["oracle"]
     modules = stage_modules(verb, cell_settings(oracle)["arch"])
-    write_sealed(options.out, {"rows": dict(rows), "code_sha256": code_hash(modules)})
+    found = {"rows": dict(rows), "unmeasured": dict(gaps), "code_sha256": code_hash(modules)}
+    write_sealed(options.out, found)

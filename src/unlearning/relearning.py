@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from unlearning.data.batches import Images, index_batches
+from unlearning.metrics import Unmeasurable
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
 from unlearning.training import predict
@@ -72,11 +73,15 @@ def knows(model: Classifier, data: Images, indices: torch.Tensor, target: float)
     """Whether the accuracy on `indices` [N] is >= `target`, a fraction in [0, 1].
 
     Looks at no more images than decide it: long before the target most are still wrong.
+    Raises Unmeasurable if a logit is not finite: the first such class would count as the answer.
     """
     needed = math.ceil((target - ROUNDING) * len(indices))
     right = wrong = 0
     for chunk in indices.split(CHUNK):
-        hits = int((predict(model, data, chunk).argmax(1) == data.labels[chunk]).sum())
+        logits = predict(model, data, chunk)
+        if not torch.isfinite(logits).all():
+            raise Unmeasurable("relearning diverged: logits are not finite")
+        hits = int((logits.argmax(1) == data.labels[chunk]).sum())
         right, wrong = right + hits, wrong + len(chunk) - hits
         if right >= needed or wrong > len(indices) - needed:
             break

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from unlearning.data.batches import Dataset
+from unlearning.device import has_bfloat16
 from unlearning.files import load_tensors
 from unlearning.models import build
 from unlearning.models.base import Classifier
@@ -24,7 +25,10 @@ def cell_model(cell: str | Path, dataset: Dataset) -> Classifier:
     """The model of the cell in a folder, checked against its record, on the device of `dataset`."""
     record, path = read_record(Path(cell) / RECORD), Path(cell) / "model.safetensors"
     check_made(path, "model", record)
-    return load_model(record["settings"], dataset, path)
+    precision = record.get("precision", record["settings"]["precision"])
+    if precision != "float32" and not has_bfloat16(dataset.train.images.device.type):
+        precision = "float32"  # looking at a model in float32 is right everywhere
+    return load_model({**record["settings"], "precision": precision}, dataset, path)
 
 
 def load_model(settings: Mapping[str, Any], dataset: Dataset, path: str | Path) -> Classifier:

@@ -12,7 +12,7 @@ from unlearning.metrics import names
 from unlearning.metrics.aus import SCENARIOS, aus_of_means
 from unlearning.stats import Summary, summarise
 
-STATUSES = ("ok", "diverged", "missing", "not_defined")
+STATUSES = ("ok", "diverged", "failed", "missing", "not_defined")
 GROUP = ["experiment", "dataset", "arch"]
 CELL = ["split", "train_seed", "split_seed"]
 TEXT = [

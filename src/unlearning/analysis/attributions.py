@@ -16,6 +16,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from unlearning.metrics import Unmeasurable
+
 FEWEST = 4
 """Evaluations for one split: all blurred, nothing blurred, and each half alone."""
 
@@ -59,9 +61,10 @@ def explain(
             )
         values.append(found.values[0].sum(2))
         base.append(found.base_values[0])
-    if not (np.isfinite(values).all() and np.isfinite(base).all()):
-        raise ValueError("the explained function gave outputs that are not finite")
-    return np.asarray(values, dtype=np.float32), np.asarray(base, dtype=np.float64)
+    maps, bases = np.asarray(values, dtype=np.float32), np.asarray(base, dtype=np.float64)
+    if not (np.isfinite(maps).all() and np.isfinite(bases).all()):
+        raise Unmeasurable("the explained function gave outputs that are not finite")
+    return maps, bases
 
 
 def blurred(images: np.ndarray, side: int) -> np.ndarray:
@@ -107,7 +110,7 @@ def mass_inside(values: np.ndarray, mask: np.ndarray) -> float | None:
 
 def _check(images: np.ndarray, blur: int, evaluations: int, batch_size: int) -> None:
     if np.ndim(images) != 4 or not len(images):
-        raise ValueError(f"images to explain must be [N, H, W, C], N > 0, not {np.shape(images)}")
+        raise Unmeasurable(f"images to explain must be [N, H, W, C], N > 0, not {np.shape(images)}")
     if blur < 1 or batch_size < 1:
         raise ValueError(f"blur {blur} and batch_size {batch_size} must be at least 1")
     if evaluations < FEWEST:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from unlearning.metrics import Unmeasurable
+
 MAPPED_DIMENSIONS = 50
 """What t-SNE is given of the embeddings (van der Maaten and Hinton 2008 reduce to 30)."""
 
@@ -21,7 +23,7 @@ def class_means(embeddings: np.ndarray, labels: np.ndarray, classes: Sequence[in
     Row r belongs to classes[r]. Raises ValueError for a class without an image.
     """
     if absent := [label for label in classes if not (labels == label).any()]:
-        raise ValueError(f"no image of class {absent[0]}: it has no centroid")
+        raise Unmeasurable(f"no image of class {absent[0]}: it has no centroid")
     return np.stack([embeddings[labels == label].mean(0, dtype=np.float64) for label in classes])
 
 
@@ -40,7 +42,7 @@ def shares(destinations: np.ndarray, classes: Sequence[int]) -> dict[int, float]
     and for a destination that is none of `classes`.
     """
     if len(destinations) == 0:
-        raise ValueError("no image has a destination, so there are no shares")
+        raise Unmeasurable("no image has a destination, so there are no shares")
     if strangers := set(destinations.tolist()) - set(classes):
         raise ValueError(f"destination {min(strangers)} is none of the classes {list(classes)}")
     return {int(label): float((destinations == label).mean()) for label in classes}
@@ -62,6 +64,10 @@ def silhouettes(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
     import sklearn  # its import costs about a second
     from sklearn.metrics import silhouette_samples
 
+    if not 1 < len(np.unique(labels)) < len(labels):
+        raise Unmeasurable(
+            f"silhouettes need 2 to n - 1 classes, got {len(np.unique(labels))} of {len(labels)}"
+        )
     with sklearn.config_context(working_memory=128):  # MiB; the distances are n x n
         return silhouette_samples(embeddings.astype(np.float64), labels, metric="cosine")
 
@@ -104,7 +110,7 @@ def aligned(embeddings: np.ndarray, target: np.ndarray, on: np.ndarray) -> np.nd
         )
     x, y = (side.astype(np.float64) for side in (embeddings, target))
     if not on.any() or not all(np.ptp(side[on], axis=0).any() for side in (x, y)):
-        raise ValueError(
+        raise Unmeasurable(
             f"the {np.count_nonzero(on)} images to align on do not vary in both models"
         )
     from scipy.linalg import orthogonal_procrustes
@@ -119,11 +125,13 @@ def principal_components(features: np.ndarray, components: int) -> np.ndarray:
 
     features: [N, D], N >= 2. Centred, not scaled, by a full singular value decomposition on one
     thread: the same features give the same scores, whatever number of cores there is. Raises
-    ValueError for N < 2 or components < 1.
+    ValueError for N < 2, components < 1, or features not finite.
     """
     count, width = features.shape
     if count < 2 or components < 1:
-        raise ValueError(f"PCA needs 2 rows and 1 component, got {count} and {components}")
+        raise Unmeasurable(f"PCA needs 2 rows and 1 component, got {count} and {components}")
+    if not np.isfinite(features).all():
+        raise Unmeasurable("features are not finite")
     from sklearn.decomposition import PCA  # its import costs about a second
     from threadpoolctl import threadpool_limits
 
@@ -140,11 +148,11 @@ def joint_map(
     Together they are projected on at most 50 principal components; t-SNE (van der Maaten and
     Hinton 2008) starts from the first two. The perplexity is at most a third of the neighbours,
     (Σ n_i - 1) / 3. On one thread: the same stacks in the same order and the same seed give the
-    same bytes on one machine. Raises ValueError for fewer than 4 points.
+    same bytes on one machine. Raises ValueError for fewer than 4 points, or all in one place.
     """
     sizes = [len(stack) for stack in stacks.values()]
     if sum(sizes) < 4:
-        raise ValueError(f"a map needs at least 4 points, got {sum(sizes)}")
+        raise Unmeasurable(f"a map needs at least 4 points, got {sum(sizes)}")
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -153,6 +161,8 @@ def joint_map(
     tsne = TSNE(init="pca", random_state=seed, perplexity=perplexity, n_jobs=1)
     with threadpool_limits(1):  # n_jobs is not for OpenMP, whose threads wait on a busy machine
         placed = tsne.fit_transform(points)
+    if not np.isfinite(placed).all():
+        raise Unmeasurable("all points are in one place")
     return dict(zip(stacks, np.split(placed, np.cumsum(sizes)[:-1]), strict=True))
 
 

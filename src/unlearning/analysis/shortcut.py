@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from unlearning.metrics import Unmeasurable
+
 
 def shortcut(clean: np.ndarray, patched: np.ndarray, source: int, label: int) -> dict[str, float]:
     """How often images of class `source` are called `source`, and how often the wrong `label`.
@@ -15,7 +17,7 @@ def shortcut(clean: np.ndarray, patched: np.ndarray, source: int, label: int) ->
     Raises ValueError for no images, different numbers of them, or a label that is the source.
     """
     if np.ndim(clean) != 1 or np.shape(clean) != np.shape(patched) or not len(clean):
-        raise ValueError(
+        raise Unmeasurable(
             "clean and patched must be predictions of the same images, at least one, "
             f"not {np.shape(clean)} and {np.shape(patched)}"
         )

@@ -26,6 +26,10 @@ class AccessError(PermissionError):
     """A method asked for data that its TOUCHES does not name."""
 
 
+class Impossible(ValueError):
+    """What a method cannot do with this forget set, however often it is tried."""
+
+
 class NotDefined(ValueError):
     """The method's paper does not define it for this scenario."""
 

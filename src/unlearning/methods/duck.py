@@ -24,7 +24,7 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
-from unlearning.methods.base import EarlyStop, Problem
+from unlearning.methods.base import EarlyStop, Impossible, Problem
 from unlearning.models.base import Classifier
 from unlearning.optim import Adam
 from unlearning.training import embed
@@ -50,12 +50,12 @@ class Settings(EarlyStop):
 def centroids(embeddings: torch.Tensor, labels: torch.Tensor, classes: list[int]) -> torch.Tensor:
     """Mean embedding of each class: [len(classes), D] from embeddings [N, D], labels [N].
 
-    Row r belongs to classes[r]. Raises ValueError for a class without a sample, whose
+    Row r belongs to classes[r]. Raises Impossible for a class without a sample, whose
     mean would be NaN.
     """
     absent = [c for c in classes if not (labels == c).any()]
     if absent:
-        raise ValueError(f"no retained sample of class {absent[0]}: it has no centroid")
+        raise Impossible(f"no retained sample of class {absent[0]}: it has no centroid")
     return torch.stack([embeddings[labels == c].mean(0) for c in classes])
 
 

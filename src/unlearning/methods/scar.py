@@ -45,7 +45,7 @@ from torch.nn.functional import kl_div, log_softmax, normalize
 
 from unlearning.data.batches import Images
 from unlearning.data.surrogates import surrogate
-from unlearning.methods.base import EarlyStop, Problem
+from unlearning.methods.base import EarlyStop, Impossible, Problem
 from unlearning.models.base import Classifier
 from unlearning.optim import Adam
 from unlearning.seeds import seed_for
@@ -133,12 +133,12 @@ def distributions(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """m̂ [len(classes), D] and R [len(classes), D, D] of t(Ψ) [N, D] with labels [N].
 
-    Row r belongs to classes[r]. Raises ValueError for a class of fewer than two samples,
+    Row r belongs to classes[r]. Raises Impossible for a class of fewer than two samples,
     which has no covariance.
     """
     few = [c for c in classes if (labels == c).sum() < 2]
     if few:
-        raise ValueError(f"fewer than two retained samples of class {few[0]}: no covariance")
+        raise Impossible(f"fewer than two retained samples of class {few[0]}: no covariance")
     parts = [features[labels == c] for c in classes]
     gammas = settings.gamma_diagonal, settings.gamma_off_diagonal
     correlations = [correlation(shrink(part.T.cov(), *gammas)) for part in parts]
@@ -221,7 +221,11 @@ def _targets(
     features = tukey(embed(model, problem.train, retain), settings.delta)
     means, correlations = distributions(features, labels[retain], classes, settings)
     problem.check(correlations.sum())
-    known = Distributions(means, torch.linalg.cholesky(correlations))
+    factors, failed = torch.linalg.cholesky_ex(correlations)
+    if failed.any():
+        singular = classes[int(failed.nonzero()[0])]
+        raise Impossible(f"the covariance of class {singular} is not positive definite")
+    known = Distributions(means, factors)
     directions = normalize(tukey(embed(model, problem.train, forget), settings.delta))
     distances = torch.stack([known.distance(directions, r) for r in range(len(classes))], 1)
     return known, nearest_wrong(distances, labels[forget], classes)

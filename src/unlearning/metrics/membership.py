@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import log_softmax, logsumexp, ndtr, softmax
 
+from unlearning.metrics import Unmeasurable
+
 VARIANCES = ("per_example", "global")
 SMALLEST_SD = 1e-6
 """Floor of the standard deviations: shadow models that agree exactly would divide by zero."""
@@ -208,10 +210,12 @@ def svc_attack(
     """
     sides = _features(members, member_labels), _features(nonmembers, nonmember_labels)
     size = min(*map(len, sides), cap)
-    if size < 5 or repeats < 2:
-        raise ValueError(
-            f"the SVC attack needs at least 5 images a side and 2 repeats, got {size} and {repeats}"
-        )
+    if repeats < 2:
+        raise ValueError(f"the SVC attack needs at least 2 repeats, got {repeats}")
+    if size < 5:
+        raise Unmeasurable(f"the SVC attack needs at least 5 images a side, got {size}")
+    if not all(np.isfinite(side).all() for side in sides):
+        raise Unmeasurable("the SVC attack needs finite logits")
     generator = np.random.default_rng(seed)
     f1 = np.array([_svc_f1(*sides, size, generator) for _ in range(repeats)])
     distance = np.abs(f1 - 0.5).mean()
@@ -272,7 +276,7 @@ def _gaussians(
     if variance == "global":
         squares, degrees = squares.sum(), degrees.sum()
         if degrees == 0:
-            raise ValueError(f"a variance needs 2 {side} shadow models of at least one example")
+            raise Unmeasurable(f"a variance needs 2 {side} shadow models of at least one example")
     return mean, np.maximum(np.sqrt(squares / degrees), SMALLEST_SD)
 
 
@@ -297,9 +301,10 @@ def _check_logits(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _check_scores(members: np.ndarray, nonmembers: np.ndarray, fewest: int = 1) -> None:
     for name, scores in (("members", members), ("nonmembers", nonmembers)):
         if scores.ndim != 1 or len(scores) < fewest:
-            raise ValueError(f"{name} must be [n] with n >= {fewest}, got shape {scores.shape}")
+            shape = scores.shape
+            raise Unmeasurable(f"{name} must be [n] with n >= {fewest}, got shape {shape}")
         if not np.isfinite(scores).all():
-            raise ValueError(f"{name} must be finite, {(~np.isfinite(scores)).sum()} are not")
+            raise Unmeasurable(f"{name} must be finite, {(~np.isfinite(scores)).sum()} are not")
 
 
 def _check_pool(target: np.ndarray, shadows: np.ndarray, trained_on: np.ndarray) -> None:
@@ -310,12 +315,15 @@ def _check_pool(target: np.ndarray, shadows: np.ndarray, trained_on: np.ndarray)
         )
     if target.shape[-1:] != shadows.shape[1:]:
         raise ValueError(f"target must be [..., {shadows.shape[1]}], got {target.shape}")
+    broken = np.flatnonzero(~np.isfinite(shadows).all(1))
+    if len(broken):
+        raise Unmeasurable(f"the logits of shadow model {broken[0]} are not finite")
 
 
 def _check_counts(chosen: np.ndarray, fewest: int, side: str) -> None:
     counts = chosen.sum(0)
     if (counts < fewest).any():
-        raise ValueError(
+        raise Unmeasurable(
             f"each example needs at least {fewest} {side} shadow models here, "
             f"example {counts.argmin()} has {counts.min()} of {len(chosen)}"
         )

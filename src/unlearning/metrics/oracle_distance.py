@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from unlearning.metrics import Unmeasurable
+
 SMOOTHING = 1e-5
 """What KLOM adds to each bin's share: the floor of the KLOM authors' released code."""
 
@@ -61,7 +63,7 @@ def accuracy_gap(
     """
     for name in names:
         if found[name] is None or oracle[name] is None:
-            raise ValueError(f"{name} is not defined on both sides; leave it out of the names")
+            raise Unmeasurable(f"{name} is not defined on both sides; leave it out of the names")
     return _mean(np.array([abs(found[name] - oracle[name]) for name in names]))
 
 
@@ -84,7 +86,7 @@ def klom(unlearned: np.ndarray, oracle: np.ndarray, bins: int = 20) -> np.ndarra
         if side.ndim != 2 or len(side) < 2:
             raise ValueError(f"{name} must be [models >= 2, images], got shape {side.shape}")
         if not np.isfinite(side).all():
-            raise ValueError(f"{name} must hold finite margins; leave diverged models out")
+            raise Unmeasurable(f"{name} must hold finite margins; leave diverged models out")
     if unlearned.shape[1] != oracle.shape[1]:
         raise ValueError(f"{unlearned.shape[1]} and {oracle.shape[1]} images; must be the same")
     both = np.concatenate([unlearned, oracle]).astype(np.float64)

@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from unlearning.metrics import Unmeasurable
+
 DEGENERATE = 1e-12
 """Below this share of the squared variance a self-similarity is rounding error."""
 
@@ -20,10 +22,13 @@ def linear_cka(x: np.ndarray, y: np.ndarray) -> float | None:
     HSIC_1(X, Y) / sqrt(HSIC_1(X, X) HSIC_1(Y, Y)), at most 1: 1 for equal embeddings up to
     a shift, a rotation and one scale, about 0 (also a little below) for independent ones.
     None if either side does not vary. Time n d1 d2, memory n (d1 + d2): the n x n Gram
-    matrices are never formed. Raises ValueError for n <= 3 or different n.
+    matrices are never formed. Raises ValueError for n <= 3, different n, or values not finite.
     """
-    if len(x) != len(y) or len(x) <= 3:
+    if len(x) != len(y):
         raise ValueError(f"CKA needs the same more than 3 images, got {len(x)} and {len(y)}")
+    if len(x) <= 3:
+        raise Unmeasurable(f"CKA needs the same more than 3 images, got {len(x)} and {len(y)}")
+    _check_finite(x, y)
     x, y = _centred(x), _centred(y)
     own = [_hsic(side, side) for side in (x, y)]
     scales = [np.square(side).sum() ** 2 for side in (x, y)]
@@ -42,8 +47,14 @@ def linear_probe(
 
     train: [n, d] with labels [n] of every class to tell apart; test: [m, d], m > 0, with
     labels [m]. The probe is a multinomial logistic regression (L2 penalty, C = 1) on
-    standardised features. Raises ValueError for a single class or for m = 0.
+    standardised features. Raises ValueError for a single class, for m = 0, or values not finite.
     """
+    classes = len(np.unique(train_labels))
+    if classes < 2:
+        raise Unmeasurable(f"a probe needs at least 2 classes to tell apart, got {classes}")
+    if len(test) == 0:
+        raise Unmeasurable("a probe needs images to be tested on, got 0 samples")
+    _check_finite(train, test)
     from sklearn.linear_model import LogisticRegression  # its import costs about a second
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -63,10 +74,19 @@ def balanced_sample(labels: np.ndarray, per_class: int = 200, seed: int = 0) -> 
     return np.sort(np.concatenate([positions[:per_class] for positions in members]))
 
 
+def _check_finite(*embeddings: np.ndarray) -> None:
+    if not all(np.isfinite(side).all() for side in embeddings):
+        raise Unmeasurable("embeddings are not finite")
+
+
 def _centred(features: np.ndarray) -> np.ndarray:
-    """In float64 and centred: HSIC_1 ignores a shift, its rounding error does not."""
+    """In float64 and centred: HSIC_1 ignores a shift, its rounding error does not.
+
+    Scaled by a power of two, which changes no digit, so that no square of a square overflows.
+    """
     wide = np.asarray(features, dtype=np.float64)
-    return wide - wide.mean(0)
+    wide = wide - wide.mean(0)
+    return np.ldexp(wide, -np.frexp(np.abs(wide).max())[1])
 
 
 def _hsic(x: np.ndarray, y: np.ndarray) -> float:

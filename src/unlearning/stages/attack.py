@@ -6,6 +6,7 @@ From stored logits alone: no model, no torch.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 
 from unlearning.data.splits import check_split
 from unlearning.files import read_json, write_sealed
-from unlearning.metrics import membership
+from unlearning.metrics import measure, membership, tell
 from unlearning.provenance import code_hash
 from unlearning.records import RECORD, load_outputs, read_record
 from unlearning.seeds import seed_for
@@ -52,7 +53,7 @@ class Candidates:
 
 
 def main(argv: list[str]) -> None:
-    """Write each cell's attack metrics and ROC as JSON; of a cell that is not ok, null."""
+    """Write each cell's attack metrics and ROC as JSON; of a cell that is not ok, none."""
     parser = argparse.ArgumentParser(prog="unlearning attack", description=__doc__)
     parser.add_argument("--folder", required=True, help="the folder in which the cells lie")
     parser.add_argument("--cells", required=True, help="the cells as a JSON list")
@@ -116,35 +117,60 @@ def attack_cell(cell: Path, candidates: Candidates) -> dict[str, Any]:
     settings = record["settings"]
     keys = ("dataset", "arch", "scenario", "split", "train_seed", "method", "unlearn_seed")
     seed = seed_for("svc", *(settings[key] for key in keys))
-    return attack(load_outputs(cell / "outputs.safetensors"), candidates, seed)
+    found = attack(load_outputs(cell / "outputs.safetensors"), candidates, seed)
+    tell(str(cell), found["unmeasured"])
+    return found
 
 
 def attack(outputs: Mapping[str, np.ndarray], candidates: Candidates, seed: int) -> dict[str, Any]:
-    """Every attack on one model; `outputs` as in `metrics.accuracy`, `seed` for the SVC."""
+    """Every attack on one model; `outputs` as in `metrics.accuracy`, `seed` for the SVC.
+
+    An attack that the candidates do not allow leaves its metrics null and its reason in
+    `unmeasured`, by metric; the others stand.
+    """
     logits, labels = candidates.of(outputs)
-    count = len(candidates.members)
+    count, gaps = len(candidates.members), {}
     pool = (candidates.shadows, candidates.trained_on, candidates.variance)
     confidence = membership.logit_confidence(logits, labels)
-    online = membership.lira(confidence, *pool)
-    offline = membership.lira_offline(confidence, *pool)
-    released = membership.released_attack(
-        membership.released_confidence(logits, labels), candidates.released, candidates.trained_on
-    )
-    sides = logits[:count], labels[:count], logits[count:], labels[count:]
-    svc = membership.svc_attack(*sides, seed=seed)
-    members, others = online[:count], online[count:]
-    at_one, at_tenth = membership.true_positive_rates(members, others, [0.01, 0.001])
-    metrics = {
-        "lira_auc": membership.roc_auc(members, others),
-        "lira_auc_error": membership.roc_auc_error(members, others),
-        "lira_balanced_accuracy": membership.balanced_accuracy(members, others),
-        "lira_tpr_at_1_percent": at_one,
-        "lira_tpr_at_01_percent": at_tenth,
-        "lira_offline_auc": membership.roc_auc(offline[:count], offline[count:]),
-        "released_attack_auc": membership.roc_auc(released[:count], released[count:]),
-        "svc_f1": svc["f1"],
-        "svc_chance_distance": svc["chance_distance"],
-        "shadow_models": len(candidates.shadows),
+
+    @functools.cache
+    def online() -> tuple[np.ndarray, np.ndarray]:
+        return _halves(membership.lira(confidence, *pool), count)
+
+    @functools.cache
+    def rates() -> list[float | None]:
+        return membership.true_positive_rates(*online(), [0.01, 0.001, *FALSE_POSITIVE_RATES])
+
+    @functools.cache
+    def svc() -> dict[str, float]:
+        sides = logits[:count], labels[:count], logits[count:], labels[count:]
+        return membership.svc_attack(*sides, seed=seed)
+
+    def offline() -> float:
+        return membership.roc_auc(*_halves(membership.lira_offline(confidence, *pool), count))
+
+    def released() -> float:
+        own = membership.released_confidence(logits, labels)
+        scores = membership.released_attack(own, candidates.released, candidates.trained_on)
+        return membership.roc_auc(*_halves(scores, count))
+
+    attacks = {
+        "lira_auc": lambda: membership.roc_auc(*online()),
+        "lira_auc_error": lambda: membership.roc_auc_error(*online()),
+        "lira_balanced_accuracy": lambda: membership.balanced_accuracy(*online()),
+        "lira_tpr_at_1_percent": lambda: rates()[0],
+        "lira_tpr_at_01_percent": lambda: rates()[1],
+        "lira_offline_auc": offline,
+        "released_attack_auc": released,
+        "svc_f1": lambda: svc()["f1"],
+        "svc_chance_distance": lambda: svc()["chance_distance"],
+        "shadow_models": lambda: len(candidates.shadows),
     }
-    rates = membership.true_positive_rates(members, others, FALSE_POSITIVE_RATES)
-    return {"metrics": metrics, "roc": rates}
+    metrics = {name: measure(gaps, name, function) for name, function in attacks.items()}
+    roc = measure(gaps, "roc", lambda: rates()[2:])
+    return {"metrics": metrics, "unmeasured": gaps, "roc": roc}
+
+
+def _halves(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores [n + m] of the n = `count` members and of the m others."""
+    return scores[:count], scores[count:]

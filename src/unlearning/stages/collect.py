@@ -19,7 +19,7 @@ from unlearning.config import Experiment, RunConfig, parse
 from unlearning.files import read_json, read_sealed, write_text
 from unlearning.manifest import COLUMNS as MANIFEST
 from unlearning.manifest import manifest
-from unlearning.metrics import names
+from unlearning.metrics import listed, names
 from unlearning.records import RECORD, read_record
 
 COLUMNS = [
@@ -38,7 +38,11 @@ CODES = ("start_code_sha256", "code_sha256", *(f"{stage}_code_sha256" for stage 
 
 
 def main(argv: list[str]) -> None:
-    """Write the files; a cell without results is a row with status `missing` or `not_defined`."""
+    """Write the files; every cell is a row.
+
+    One without results has the status `missing` or `not_defined`; of one that is `ok`, `reason`
+    says which metrics could not be measured and why.
+    """
     parser = argparse.ArgumentParser(prog="unlearning collect", description=__doc__)
     parser.add_argument("--config", required=True, help="the run's resolved config (JSON)")
     parser.add_argument("--root", required=True, help="the run's folder")
@@ -78,8 +82,10 @@ def roc_points(config: RunConfig, root: Path, rows: Iterable[Mapping[str, Any]])
             continue
         found = read_sealed(root / cell.measured("attacks"))
         identity = {key: row[key] for key in (*IDENTITY, "shadow_models")}
-        rates = zip(found["false_positive_rates"], found["cells"][cell.name]["roc"], strict=True)
-        for false, true in rates:
+        curve = found["cells"][cell.name]["roc"]
+        if curve is None:
+            continue
+        for false, true in zip(found["false_positive_rates"], curve, strict=True):
             if true is not None:
                 yield identity | {"false_positive_rate": false, "true_positive_rate": true}
 
@@ -136,14 +142,19 @@ def _row(cell: grid.Cell, config: RunConfig, root: Path, methods: str) -> dict[s
         reason = f"its paper does not define it for {cell.scenario.replace('_', ' ')}"
         return row | {"status": "not_defined", "reason": reason}
     folder, measured = root / cell.folder, _measured(cell, experiment, root)
-    if not (folder / RECORD).exists() or "scores" not in measured:
+    if not (folder / RECORD).exists():
         return row | {"status": "missing", "reason": "not run"}
     record = read_record(folder / RECORD)
+    if record["status"] == "ok" and "scores" not in measured:
+        return row | {"status": "missing", "reason": "not scored"}
     _check_identity(record["settings"], row, folder)
     row |= {key: value for key, value in record.items() if key in COLUMNS}
+    gaps: dict[str, str] = {}
     for stage, found in measured.items():
         row |= found["cells"][cell.name]["metrics"]
         row[f"{stage}_code_sha256"] = found["code_sha256"]
+        gaps |= found["cells"][cell.name].get("unmeasured", {})
+    row["reason"] = row["reason"] or listed(gaps)
     row["touches"] = " ".join(sorted(record["touches"], reverse=True))
     row["commit"] = record["git"]["commit"]
     row["start_code_sha256"] = record["start_code_sha256"]

@@ -6,6 +6,7 @@ One model a training seed, beside the oracles of the same seeds; from stored log
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from unlearning.data.splits import check_split
 from unlearning.files import read_json, write_sealed
 from unlearning.grid import FEWEST_SEEDS
+from unlearning.metrics import Unmeasurable, measure, tell
 from unlearning.metrics.accuracy import by_part
 from unlearning.metrics.membership import (
     logit_confidence,
@@ -45,44 +47,66 @@ def main(argv: list[str]) -> None:
     split = read_json(options.split)
     check_split(split, options.split)
     cells = {
-        method: [Path(options.folder) / name for name in names]
+        method: _by_seed(Path(options.folder), names)
         for method, names in json.loads(options.cells).items()
     }
-    oracles = _margins(cells["oracle"], split)
+    oracles = {seed: _margins(cell, split) for seed, cell in cells["oracle"].items()}
     found = {}
-    for method, folders in cells.items():
-        done = [read_record(folder / RECORD)["status"] == "ok" for folder in folders]
-        metrics = {}
-        if sum(done) >= FEWEST_SEEDS:
-            own = _margins([f for f, ok in zip(folders, done, strict=True) if ok], split)
-            beside = {part: values[done] for part, values in oracles.items()}
-            metrics = ensemble(own, beside, options.variance)
-        found[method] = {"models": sum(done), "metrics": metrics}
+    for method, own in cells.items():
+        seeds = [seed for seed in own if seed in oracles]
+        metrics, gaps = {}, {}
+        if len(seeds) >= FEWEST_SEEDS:
+            margins = {seed: _margins(own[seed], split) for seed in seeds}
+            sides = (_stacked([side[seed] for seed in seeds]) for side in (margins, oracles))
+            metrics = ensemble(*sides, options.variance, gaps)
+        tell(method, gaps)
+        found[method] = {"models": len(seeds), "metrics": metrics, "unmeasured": gaps}
     code = code_hash(["unlearning.stages.ensemble"])
     write_sealed(options.out, {"methods": found, "code_sha256": code})
 
 
 def ensemble(
-    unlearned: Mapping[str, np.ndarray], oracles: Mapping[str, np.ndarray], variance: str
-) -> dict[str, float]:
+    unlearned: Mapping[str, np.ndarray],
+    oracles: Mapping[str, np.ndarray],
+    variance: str,
+    gaps: dict[str, str] | None = None,
+) -> dict[str, float | None]:
     """KLOM (mean over the images, nats) and U-LiRA's AUC; arguments: margins [S, n] by part.
 
     Row s of both is the same training seed. U-LiRA distinguishes, for the images of D_f,
     unlearned models from oracles; the worst case is the largest AUC of a single image.
+    gaps: takes the reason for each metric without a value.
     """
+    gaps = {} if gaps is None else gaps
     bins = min(KLOM_BINS, len(unlearned["forget"]) // 2)
-    found = {
-        f"klom_{part}": float(klom(unlearned[part], oracles[part], bins).mean())
-        for part in unlearned
-    }
-    scores = u_lira(unlearned["forget"], oracles["forget"], variance)
-    return found | {
-        "u_lira_auc": roc_auc(*(side.ravel() for side in scores)),
-        "u_lira_worst_auc": u_lira_worst_case(*scores),
-    }
+
+    def klom_of(part: str) -> float:
+        if not unlearned[part].shape[1]:
+            raise Unmeasurable("there is no such image")
+        return float(klom(unlearned[part], oracles[part], bins).mean())
+
+    @functools.cache
+    def scores() -> tuple[np.ndarray, np.ndarray]:
+        return u_lira(unlearned["forget"], oracles["forget"], variance)
+
+    found = {f"klom_{part}": functools.partial(klom_of, part) for part in unlearned}
+    found["u_lira_auc"] = lambda: roc_auc(*(side.ravel() for side in scores()))
+    found["u_lira_worst_auc"] = lambda: u_lira_worst_case(*scores())
+    return {name: measure(gaps, name, function) for name, function in found.items()}
 
 
-def _margins(cells: Sequence[Path], split: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Margins [S, n] of the correct class on D_f, D_r and the test images, a row a cell."""
-    rows = [by_part(load_outputs(cell / "outputs.safetensors"), split) for cell in cells]
-    return {part: np.stack([logit_confidence(*row[part]) for row in rows]) for part in rows[0]}
+def _by_seed(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """The folders of a method's ok cells by training seed, which is where a name begins."""
+    cells = {name.split("/")[0]: folder / name for name in names}
+    return {s: cell for s, cell in cells.items() if read_record(cell / RECORD)["status"] == "ok"}
+
+
+def _margins(cell: Path, split: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Margins [n] of the correct class on D_f, D_r and the test images, of the cell in a folder."""
+    parts = by_part(load_outputs(cell / "outputs.safetensors"), split)
+    return {part: logit_confidence(*pair) for part, pair in parts.items()}
+
+
+def _stacked(margins: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Margins [S, n] by part, a row a model."""
+    return {part: np.stack([one[part] for one in margins]) for part in margins[0]}

@@ -6,6 +6,7 @@ centroid that DUCK would assign it to.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from unlearning import group
 from unlearning.analysis.attributions import explain, map_correlation
 from unlearning.data.batches import Images
 from unlearning.group import Group
+from unlearning.metrics import Unmeasurable, measure
 from unlearning.models.base import Classifier
 from unlearning.studies import Attributions
 from unlearning.training import embed
@@ -31,22 +33,34 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--settings", required=True, help="studies.Attributions as JSON")
     options = parser.parse_args(argv)
     settings = Attributions(**json.loads(options.settings))
-    group.write(options, "explain", attributions(group.read(options), settings))
+    found = group.read(options)
+    empty = {"attributions": [], "attribution_maps": []}
+    rows = measure(found.gaps, "attributions", lambda: attributions(found, settings)) or empty
+    group.write(options, "explain", rows, found.gaps)
 
 
 def attributions(group: Group, settings: Attributions) -> dict[str, list[dict[str, Any]]]:
-    """Rows by file. The images are the first of the removed classes in the test part."""
+    """Rows by file. The images are the first of the removed classes in the test part.
+
+    A model whose logits are not finite is left out, for the reason in the group's gaps. Raises
+    Unmeasurable without such an image or without the original's centroids.
+    """
     test = group.dataset.test
     chosen = np.flatnonzero(np.isin(group.test_labels, group.split["classes"]))
     chosen = chosen[: settings.images]
+    if not len(chosen):
+        raise Unmeasurable("there is no test image of the removed classes")
     at = torch.from_numpy(chosen).to(test.images.device)
-    assigned = group.assigned(embed(group.models["original"], test, at).cpu().numpy())
+    assigned = group.assigned(embed(group.model("original"), test, at).cpu().numpy())
     asked = {"true": group.test_labels[chosen], "assigned": assigned}
     images = pixels(test.images[at])
     maps = {}
     for name, model in group.models.items():
-        logits = logits_of(model, test)
-        values, _ = explain(logits, images, settings.blur, settings.evaluations, BATCH)
+        given = logits_of(model, test), images, settings.blur, settings.evaluations, BATCH
+        explained = measure(group.gaps, f"attributions: {name}", functools.partial(explain, *given))
+        if explained is None:
+            continue
+        values, _ = explained
         for output, classes in asked.items():
             maps[name, output] = values[np.arange(len(images)), ..., classes]
     shown = {"image": int(chosen[0]), "label": int(asked["true"][0]), "assigned": int(assigned[0])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from unlearning import group
 from unlearning.analysis import geometry
 from unlearning.group import Group
+from unlearning.metrics import measure
 from unlearning.metrics.representation import balanced_sample
 from unlearning.seeds import seed_for
 
@@ -19,7 +21,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--images", required=True, type=int, help="training images in the map")
     options = parser.parse_args(argv)
     found = group.read(options)
-    group.write(options, "map", {"maps": embedding_map(found, options.images)})
+    rows = measure(found.gaps, "maps", lambda: embedding_map(found, options.images)) or []
+    group.write(options, "map", {"maps": rows}, found.gaps)
 
 
 def embedding_map(group: Group, images: int) -> list[dict[str, Any]]:
@@ -27,22 +30,31 @@ def embedding_map(group: Group, images: int) -> list[dict[str, Any]]:
 
     DUCK starts from the original, so their embeddings share their axes; the oracle's are turned
     onto the original's by retained images that are not in the map, so that none is fitted that
-    is shown. The centroids are the original's, of D_r.
+    is shown. The centroids are the original's, of D_r. A model whose embeddings are not finite or
+    cannot be turned is left out, for the reason in the group's gaps; without the original, all are.
     """
     labels, centres = group.train_labels, group.centroids()
     every = np.arange(len(labels))
     sample = balanced_sample(labels, images // group.dataset.classes)
     forgotten = np.isin(sample, group.split["forget"])
-    stacks = {name: group.train_embeddings(name, every) for name in group.models}
     fitted = np.isin(every, group.retain) & ~np.isin(every, sample)
-    stacks["oracle"] = geometry.aligned(stacks["oracle"], stacks["original"], fitted)
-    stacks = {name: stack[sample] for name, stack in stacks.items()}
+    original = group.train_embeddings("original", every)
+
+    def turned(name: str) -> np.ndarray:
+        stack = original if name == "original" else group.train_embeddings(name, every)
+        return geometry.aligned(stack, original, fitted) if name == "oracle" else stack
+
+    stacks = {
+        name: measure(group.gaps, f"maps: {name}", functools.partial(turned, name))
+        for name in group.models
+    }
+    stacks = {name: stack[sample] for name, stack in stacks.items() if stack is not None}
     assigned = group.assigned(stacks["original"])
     seed = seed_for("map", group.split["sha256"]) % 2**32
     planes = geometry.joint_map(stacks | {"centroids": centres}, seed)
     rows = [
         _row(name, "image", planes[name][k], labels[at], assigned[k] if forgotten[k] else None)
-        for name in group.models
+        for name in stacks
         for k, at in enumerate(sample)
     ]
     return rows + [

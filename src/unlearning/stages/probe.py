@@ -6,6 +6,7 @@ For all cells of one forget set and training seed, from their stored models.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from unlearning.data.splits import check_split
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
 from unlearning.files import read_json, write_sealed
+from unlearning.metrics import Unmeasurable, measure, tell
 from unlearning.metrics.representation import balanced_sample, linear_cka, linear_probe
 from unlearning.models import ERM
 from unlearning.models.base import Classifier
@@ -51,7 +53,9 @@ def main(argv: list[str]) -> None:
     check_split(split, options.split)
     dataset = load_dataset(options.data, split["settings"]["evaluation"], device)
     folder = Path(options.folder)
-    oracle = embeddings(cell_model(folder / options.oracle, dataset), dataset, split)
+    oracle = None
+    if _ok(folder / options.oracle):
+        oracle = embeddings(cell_model(folder / options.oracle, dataset), dataset, split)
     found = {
         name: _probe(folder / name, folder / original, oracle, dataset, split)
         for name, original in json.loads(options.cells).items()
@@ -72,26 +76,54 @@ def embeddings(
 def _probe(
     cell: Path,
     original: Path,
-    oracle: Mapping[str, np.ndarray],
+    oracle: Mapping[str, np.ndarray] | None,
     dataset: Dataset,
     split: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Metrics of the cell in one folder beside its original in another."""
-    if read_record(cell / RECORD)["status"] != "ok":
-        return {"metrics": {}}
+    """Metrics of the cell in one folder beside its original in another.
+
+    oracle: None if its cell is not ok. `unmeasured`: the reason for each metric that is null.
+    """
+    if not _ok(cell):
+        return {"metrics": {}, "unmeasured": {}}
     model = cell_model(cell, dataset)
     found = embeddings(model, dataset, split)
-    metrics = {f"cka_{part}": linear_cka(found[part], oracle[part]) for part in ("forget", "test")}
+    probes = {
+        f"cka_{part}": functools.partial(_cka, found, oracle, part) for part in ("forget", "test")
+    }
     if split["classes"]:
-        metrics["probe_accuracy"] = probe_accuracy(model, found["test"], dataset, split)
-    metrics["relearn_steps"] = relearn_steps(
+        probes["probe_accuracy"] = lambda: probe_accuracy(model, found["test"], dataset, split)
+    probes["relearn_steps"] = lambda: _relearn_steps(model, original, dataset, split)
+    gaps: dict[str, str] = {}
+    metrics = {name: measure(gaps, name, function) for name, function in probes.items()}
+    tell(str(cell), gaps)
+    return {"metrics": metrics, "unmeasured": gaps}
+
+
+def _ok(cell: Path) -> bool:
+    return read_record(cell / RECORD)["status"] == "ok"
+
+
+def _cka(
+    found: Mapping[str, np.ndarray], oracle: Mapping[str, np.ndarray] | None, part: str
+) -> float | None:
+    if oracle is None:
+        raise Unmeasurable("the oracle's cell is not ok")
+    return linear_cka(found[part], oracle[part])
+
+
+def _relearn_steps(
+    model: Classifier, original: Path, dataset: Dataset, split: Mapping[str, Any]
+) -> int:
+    if not _ok(original):
+        raise Unmeasurable("the original's cell is not ok")
+    return relearn_steps(
         model,
         dataset.train,
         torch.tensor(split["forget"], device=dataset.train.images.device),
         max(0.0, _forget_accuracy(original, split) - RELEARNED_WITHIN),
         seed_for("relearn", split["sha256"]),
     )
-    return {"metrics": metrics}
 
 
 def probe_accuracy(

@@ -7,6 +7,7 @@ a new metric reruns this stage and nothing before it.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from unlearning.data.splits import check_split
 from unlearning.files import read_json, write_sealed
+from unlearning.metrics import Unmeasurable, measure, names, tell
 from unlearning.metrics.accuracy import accuracies, by_part
 from unlearning.metrics.aus import class_removal_aus, homogeneous_removal_aus
 from unlearning.metrics.oracle_distance import (
@@ -26,6 +28,10 @@ from unlearning.metrics.oracle_distance import (
 )
 from unlearning.provenance import code_hash
 from unlearning.records import RECORD, load_outputs, read_record
+
+PAIRWISE = {"js": jensen_shannon, "l2": l2_distance, "agreement": agreement}
+PARTS = ("forget", "retain", "test")
+DISTANCES = ("accuracy_gap", *(f"{kind}_{part}" for kind in PAIRWISE for part in PARTS))
 
 
 def main(argv: list[str]) -> None:
@@ -54,52 +60,84 @@ def main(argv: list[str]) -> None:
 def score_cell(
     cell: Path, original: Path, oracle: Path | None, split: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Metrics of the cell in one folder beside others' original and oracle, and inputs' hashes."""
+    """Metrics of the cell in one folder beside others' original and oracle, and inputs' hashes.
+
+    `unmeasured`: the reason for each metric that could not be measured and is null.
+    """
     folders = {"outputs": cell, "original": original} | ({"oracle": oracle} if oracle else {})
     records = {role: read_record(folder / RECORD) for role, folder in folders.items()}
-    arrays = {r: load_outputs(f / "outputs.safetensors") for r, f in folders.items()}
-    metrics = score(arrays["outputs"], arrays["original"], split)
-    if oracle:
-        metrics |= distances(arrays["outputs"], arrays["oracle"], split)
-    if records["outputs"]["status"] != "ok":
-        metrics = dict.fromkeys(metrics)
+    arrays = {
+        role: load_outputs(folders[role] / "outputs.safetensors")
+        for role, record in records.items()
+        if record["status"] == "ok"
+    }
+    wanted = [*names.ACCURACIES, "validation_accuracy", "aus", *(DISTANCES if oracle else ())]
+    metrics, gaps = dict.fromkeys(wanted), {}
+    if "outputs" in arrays:
+        metrics |= score(arrays["outputs"], arrays.get("original"), split, gaps)
+        if oracle:
+            metrics |= distances(arrays["outputs"], arrays.get("oracle"), split, gaps)
+    tell(str(cell), gaps)
     inputs = {role: record["outputs"]["outputs"] for role, record in records.items()}
-    return {"metrics": metrics, "inputs": inputs}
+    return {"metrics": metrics, "unmeasured": gaps, "inputs": inputs}
 
 
 def score(
     outputs: Mapping[str, np.ndarray],
-    original: Mapping[str, np.ndarray],
+    original: Mapping[str, np.ndarray] | None,
     split: Mapping[str, Any],
+    gaps: dict[str, str] | None = None,
 ) -> dict[str, float | None]:
-    """Accuracies and AUS of one model beside its original; arrays as in `accuracies`."""
-    found, before = accuracies(outputs, split), accuracies(original, split)
-    if split["settings"]["scenario"] == "class_removal":
-        value = class_removal_aus(
-            found["retain_test_accuracy"],
-            before["retain_test_accuracy"],
-            found["forget_test_accuracy"],
-        )
-    else:
-        value = homogeneous_removal_aus(
-            found["test_accuracy"], before["test_accuracy"], found["forget_train_accuracy"]
-        )
-    return found | {"aus": value}
+    """Accuracies and AUS of one model beside its original; arrays as in `accuracies`.
+
+    original: None if its cell is not ok. gaps: takes the reason for each metric without a value.
+    """
+    gaps = {} if gaps is None else gaps
+    found = accuracies(outputs, split)
+    return found | {"aus": measure(gaps, "aus", lambda: _aus(found, original, split))}
+
+
+def _aus(
+    found: Mapping[str, float | None],
+    original: Mapping[str, np.ndarray] | None,
+    split: Mapping[str, Any],
+) -> float:
+    if original is None:
+        raise Unmeasurable("the original's cell is not ok")
+    before = accuracies(original, split)
+    removal = split["settings"]["scenario"] == "class_removal"
+    test = "retain_test_accuracy" if removal else "test_accuracy"
+    forget = "forget_test_accuracy" if removal else "forget_train_accuracy"
+    for name in (test, forget):
+        if found[name] is None:
+            raise Unmeasurable(f"there is no image for the {name.replace('_', ' ')}")
+    aus = class_removal_aus if removal else homogeneous_removal_aus
+    return aus(found[test], before[test], found[forget])
 
 
 def distances(
-    outputs: Mapping[str, np.ndarray], oracle: Mapping[str, np.ndarray], split: Mapping[str, Any]
+    outputs: Mapping[str, np.ndarray],
+    oracle: Mapping[str, np.ndarray] | None,
+    split: Mapping[str, Any],
+    gaps: dict[str, str] | None = None,
 ) -> dict[str, float | None]:
-    """How far one model's outputs are from its oracle's, on D_f, D_r and the test images."""
+    """How far one model's outputs are from its oracle's, on D_f, D_r and the test images.
+
+    oracle: None if its cell is not ok. gaps: takes the reason for each distance without a value.
+    """
+    gaps = {} if gaps is None else gaps
+    if oracle is None:
+        gaps |= dict.fromkeys(DISTANCES, "the oracle's cell is not ok")
+        return dict.fromkeys(DISTANCES)
     removal = split["settings"]["scenario"] == "class_removal"
     test = ("retain_test_accuracy", "forget_test_accuracy") if removal else ("test_accuracy",)
-    names = ("retain_train_accuracy", "forget_train_accuracy", *test)
-    gap = accuracy_gap(accuracies(outputs, split), accuracies(oracle, split), names)
-    found = {"accuracy_gap": gap}
-    theirs = by_part(oracle, split)
-    for part, (logits, _) in by_part(outputs, split).items():
-        pair = logits, theirs[part][0]
-        found[f"js_{part}"] = jensen_shannon(*pair)
-        found[f"l2_{part}"] = l2_distance(*pair)
-        found[f"agreement_{part}"] = agreement(*pair)
+    compared = ("retain_train_accuracy", "forget_train_accuracy", *test)
+    sides = accuracies(outputs, split), accuracies(oracle, split)
+    gap = measure(gaps, "accuracy_gap", lambda: accuracy_gap(*sides, compared))
+    found, ours, theirs = {"accuracy_gap": gap}, by_part(outputs, split), by_part(oracle, split)
+    for kind, distance in PAIRWISE.items():
+        for part in ours:
+            pair = ours[part][0], theirs[part][0]
+            name = f"{kind}_{part}"
+            found[name] = measure(gaps, name, functools.partial(distance, *pair))
     return found

@@ -6,6 +6,7 @@ share of the attribution for the wrong label that lies inside the patch.
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -18,6 +19,7 @@ from unlearning.analysis.shortcut import shortcut
 from unlearning.data.batches import Images
 from unlearning.data.patches import patch_mask, stamped
 from unlearning.group import Group
+from unlearning.metrics import Unmeasurable, measure
 from unlearning.models.base import Classifier
 from unlearning.stages.explain import BATCH, logits_of, pixels
 from unlearning.studies import Attributions
@@ -31,12 +33,19 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     explained = Attributions(**json.loads(options.attributions)) if options.attributions else None
     found = group.read(options)
-    rows = [row for method in found.models for row in measures(found, method, explained)]
-    group.write(options, "shortcut", {"shortcut": rows})
+    rows = []
+    for method in found.models:
+        given = functools.partial(measures, found, method, explained)
+        rows += measure(found.gaps, method, given) or []
+    group.write(options, "shortcut", {"shortcut": rows}, found.gaps)
 
 
 def measures(group: Group, method: str, explained: Attributions | None) -> list[dict[str, Any]]:
-    """Rows of shortcut.csv for one model."""
+    """Rows of shortcut.csv for one model.
+
+    Attributions that are not finite leave `attribution_mass` empty, with the reason in the group's
+    gaps. Raises Unmeasurable without a test image of the source class or for other logits so.
+    """
     poison, test, model = group.split["settings"], group.dataset.test, group.models[method]
     clean = test.images[test.labels == poison["source"]]
     patched = stamped(clean, poison["patch"])
@@ -51,7 +60,9 @@ def measures(group: Group, method: str, explained: Attributions | None) -> list[
     if explained:
         some = pixels(patched[: explained.images])
         logits = logits_of(model, test)
-        maps, _ = explain(logits, some, explained.blur, explained.evaluations, BATCH)
+        given = logits, some, explained.blur, explained.evaluations, BATCH
+        name = f"{method}: attribution_mass"
+        maps, _ = measure(group.gaps, name, functools.partial(explain, *given)) or ([], None)
         masses = [mass_inside(one[..., poison["label"]], mask) for one in maps]
         known = [mass for mass in masses if mass is not None]
         found["attribution_mass"] = float(np.mean(known)) if known else None, len(known)
@@ -60,7 +71,15 @@ def measures(group: Group, method: str, explained: Attributions | None) -> list[
 
 
 def _answers(model: Classifier, images: torch.Tensor, like: Images) -> np.ndarray:
-    """The predicted classes [N] of uint8 images [N, C, H, W], normalised as `like`."""
+    """The predicted classes [N] of uint8 images [N, C, H, W], normalised as `like`.
+
+    Raises Unmeasurable if a logit is not finite: the first such class would be the prediction.
+    """
+    if not len(images):
+        raise Unmeasurable("there is no test image of the source class")
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     given = Images(images, labels, like.mean, like.std)
-    return predict(model, given).argmax(1).cpu().numpy()
+    logits = predict(model, given)
+    if not torch.isfinite(logits).all():
+        raise Unmeasurable("logits are not finite")
+    return logits.argmax(1).cpu().numpy()

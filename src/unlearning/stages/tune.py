@@ -37,8 +37,8 @@ def main(argv: list[str]) -> None:
 def trace(rows: Iterable[Mapping[str, Any]], config: RunConfig) -> list[dict[str, Any]]:
     """The candidates, ranked by mean AUS over their cells within each method and scenario.
 
-    rows: as `collect` gives them. A candidate with a cell that is not ok has no rank; of
-    equal means the one declared first is chosen.
+    rows: as `collect` gives them. A candidate with a cell that is not ok, or without AUS, has no
+    rank; of equal means the one declared first is chosen.
     """
     settings = {v.name: v.settings for e in config.experiments for v in e.variants}
     cells: dict[tuple, dict[str, list]] = {}
@@ -62,11 +62,16 @@ def trace(rows: Iterable[Mapping[str, Any]], config: RunConfig) -> list[dict[str
 
 
 def _summary(cells: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and spread of one candidate, or the first status that is not ok."""
+    """Mean and spread of one candidate, or the first status that is not ok.
+
+    `not_measured`: the cells are ok, and one has no AUS, as where the original's is not ok.
+    """
     failed = [cell["status"] for cell in cells if cell["status"] != "ok"]
     if failed:
         return {"cells": len(cells), "status": failed[0]}
     scores = [cell["aus"] for cell in cells]
+    if None in scores:
+        return {"cells": len(cells), "status": "not_measured"}
     return {
         "cells": len(cells),
         "status": "ok",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,10 +16,10 @@ import torch
 from unlearning import methods
 from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
-from unlearning.device import choose_device
+from unlearning.device import choose_device, usable_precision
 from unlearning.entry import stage_modules
-from unlearning.files import canonical_json, read_json, save_tensors, sha256_text
-from unlearning.methods.base import Problem
+from unlearning.files import read_json, save_tensors
+from unlearning.methods.base import Impossible, Problem
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
 from unlearning.records import (
@@ -29,10 +30,13 @@ from unlearning.records import (
     write_record,
 )
 from unlearning.seeds import seed_for
+from unlearning.stages.train import state_file
 from unlearning.stored import load_model
 from unlearning.training import Diverged, accuracy, check_finite, predict
 
 WARM_UP_BATCH = 128
+ONE_IMAGE = "Expected more than 1 value per channel when training"
+"""How torch's BatchNorm begins what it says of a batch of one image."""
 UNTIMED = {*methods.REFERENCES, *methods.ORIGINALS}
 
 
@@ -42,6 +46,9 @@ def main(argv: list[str]) -> None:
     A job that was killed goes on after the last epoch whose state was saved (`Problem.epochs`). Its
     seconds are those of an uninterrupted run: an epoch that was lost and what the new process does
     again, the reading of the data and the targets for instance, are left out of both spans.
+
+    A method that diverges, or that cannot do what is asked with this forget set, leaves a cell
+    of the status `diverged` or `failed` with a reason; the model of a failed one is its start.
     """
     parser = argparse.ArgumentParser(prog="unlearning unlearn", description=__doc__)
     parser.add_argument("--data", required=True, help="packed data set (safetensors)")
@@ -65,11 +72,12 @@ def main(argv: list[str]) -> None:
     check_split(split, options.split)
 
     method = methods.load(settings["base_method"])
-    model = load_model(settings, dataset, options.start)
     resume = Path(options.model).parent / "resume"
-    key = sha256_text(canonical_json([record["settings"], record["inputs"], record["code_sha256"]]))
-    state = resume / f"{key[:16]}.safetensors"
-    problem = _problem(settings, dataset, split, method.TOUCHES, state)
+    state = functools.partial(state_file, resume, record)
+    precision = usable_precision(settings["precision"], device, lambda p: state(p).exists())
+    built = {**settings, "precision": precision}
+    model = load_model(built, dataset, options.start)
+    problem = _problem(settings, dataset, split, method.TOUCHES, state(precision))
     hyperparameters = method.Settings(**settings["hyperparameters"])
     if "surrogate" in method.TOUCHES:
         problem.surrogate = method.surrogates(hyperparameters, dataset.train)
@@ -85,10 +93,20 @@ def main(argv: list[str]) -> None:
         check_finite(model)
     except Diverged as error:
         status, reason = "diverged", str(error)
+    except ValueError as error:
+        if not _impossible(error):
+            raise
+        status, reason = "failed", " ".join(str(error).split())
+        model = load_model(built, dataset, options.start)
     save_tensors(options.model, model.state_dict())
     problem.whole.stop()
 
-    save_tensors(options.outputs, _outputs(model, dataset))
+    outputs = _outputs(model, dataset)
+    if status == "ok" and not _finite(outputs):
+        status, reason = "diverged", "logits are not finite"
+    if status != "ok":
+        print(f"{status}: {reason}", flush=True)
+    save_tensors(options.outputs, outputs)
     seconds, whole = _seconds(settings["base_method"], problem, start)
     record |= {
         "unlearning_seconds": seconds if status == "ok" else None,
@@ -104,10 +122,21 @@ def main(argv: list[str]) -> None:
         "stop_reference": problem.reference,
         "peak_memory_mb": peak_memory_mb(device),
         "device": device,
+        "precision": precision,
     }
     made = {"model": options.model, "outputs": options.outputs}
     write_record(options.record, record, made)
     shutil.rmtree(resume, ignore_errors=True)
+
+
+def _impossible(error: ValueError) -> bool:
+    """Whether it says what the method cannot do here; any other is an error of the code."""
+    return isinstance(error, Impossible) or str(error).startswith(ONE_IMAGE)
+
+
+def _finite(outputs: Mapping[str, torch.Tensor]) -> bool:
+    """Whether all logits are finite: finite weights may still give others."""
+    return all(bool(torch.isfinite(outputs[f"{part}_logits"]).all()) for part in ("train", "test"))
 
 
 def _problem(
