@@ -123,7 +123,8 @@ class Experiment(Strict):
     of the next. study: part of `snakemake understanding`, not of runs.csv and its tables.
     models_of: another experiment of the same model and recipe, whose originals and oracles these
     are. retain_evaluated: of the training images all that are forgotten and so many of the
-    others, drawn once for the data set, are evaluated; None: all.
+    others, drawn once for the data set, are evaluated; None: all. epochs_at_most: a cap on the
+    epochs of a method, by name; a cell that it cut short is marked `capped`.
     """
 
     dataset: str
@@ -138,6 +139,7 @@ class Experiment(Strict):
     methods: list[str | Variant] | None = Field(None, min_length=1)
     parts: list[Part] | None = Field(None, min_length=1)
     retain_evaluated: int | None = Field(None, gt=0)
+    epochs_at_most: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     train_seeds: Seeds
     unlearn_seeds: Seeds = Field(default_factory=lambda: [0])
     resources: Resources = Resources()
@@ -167,6 +169,13 @@ class Experiment(Strict):
     @classmethod
     def _known_methods(cls, methods: list | None, info: ValidationInfo) -> list | None:
         return methods and _checked_methods(methods, info, implied=REFERENCES)
+
+    @field_validator("epochs_at_most")
+    @classmethod
+    def _known_capped(cls, caps: dict, info: ValidationInfo) -> dict:
+        for name in caps if info.context else ():
+            _known(name, info.context["methods"], "method")
+        return caps
 
     @field_validator("parts")
     @classmethod
@@ -372,7 +381,9 @@ def _checked_methods(methods: list, info: ValidationInfo, implied: tuple[str, ..
     """`methods`, if each is known and none is named twice or is one of the implied references."""
     for variant in _as_variants(methods):
         if variant.method in implied:
-            raise ValueError(f"{variant.method} is a reference and always part of the grid; drop it")
+            raise ValueError(
+                f"{variant.method} is a reference and always part of the grid; drop it"
+            )
         if info.context:
             _known(variant.method, info.context["methods"], "method")
     unique([*(v.name for v in _as_variants(methods)), *implied], "method")

@@ -3,7 +3,8 @@
 The seconds of a job are its amount of work times what a unit of such work took in a measured run
 (configs/costs.csv, written by workflow/scripts/write_costs.py). Work that passes images through a
 model is counted in the seconds that one training image takes that model, so that a method that
-was measured on one architecture is predicted on another.
+was measured on one architecture is predicted on another. Seconds are those of one thread; a job of
+several is taken to share them out.
 """
 
 from __future__ import annotations
@@ -14,27 +15,33 @@ import graphlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from unlearning import grid, hyperparameters
-from unlearning.config import Experiment, RunConfig
+from unlearning import grid, hyperparameters, methods
+from unlearning.config import Experiment, RunConfig, Variant
 from unlearning.data.catalogue import DatasetInfo
+from unlearning.methods import ORIGINALS
 from unlearning.plan import resolved
 
 FILE = "configs/costs.csv"
 TRAIN = "train"
 BYTES = 4  # of a logit
-PASSES = ("probe", "examine", "map", "explain", "shortcut")
+PASSES = ("unlearn", "evaluate", "probe", "examine", "map", "explain", "shortcut")
 """Stages whose work is images through models."""
 
-Speed = Callable[[str, DatasetInfo], float]
-"""Seconds that one training image takes an architecture in one epoch, on images of a data set."""
+FORWARD = 1 / 3
+"""A forward pass, in training steps."""
+
+Speed = Callable[[str, DatasetInfo, str], float]
+"""Seconds that one training image takes an architecture, on images of a data set, in a precision."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
     """One job. name: its log's below the run's logs, without ending. kind: the row of the table
     that its cost stands in. work: how much of that. needs: names of jobs. gpu: how many it holds.
-    writes: bytes of weights and outputs."""
+    writes: bytes of weights and outputs. part: the first part of the config that wants it.
+    threads: that the job shares its seconds between."""
 
     rule: str
     name: str
@@ -43,6 +50,8 @@ class Job:
     needs: tuple[str, ...] = ()
     gpu: int = 0
     writes: float = 0.0
+    part: str = ""
+    threads: int = 1
 
 
 def shape(info: DatasetInfo) -> str:
@@ -50,9 +59,17 @@ def shape(info: DatasetInfo) -> str:
     return f"{info.channels}x{info.size}x{info.size}"
 
 
-def train_kind(arch: str, info: DatasetInfo) -> str:
+def train_kind(arch: str, info: DatasetInfo, precision: str) -> str:
     """The row of training an architecture on images of a shape: seconds an image and epoch."""
-    return f"{TRAIN} {arch} {shape(info)}"
+    ending = "" if precision == "float32" else f" {precision}"
+    return f"{TRAIN} {arch} {shape(info)}{ending}"
+
+
+def epochs_of_full_size(experiment: Experiment, info: DatasetInfo) -> float:
+    """Epochs of an experiment's recipe, one on smaller images counted as its share of the pixels."""
+    recipe = experiment.training
+    sizes = (recipe.size_in(epoch) or info.size for epoch in range(recipe.epochs))
+    return sum((size / info.size) ** 2 for size in sizes)
 
 
 def jobs(
@@ -67,111 +84,169 @@ def jobs(
 
     weights: bytes of an architecture's weights. figures: those that are drawn.
     """
-    experiments = {e.label: e for e in config.experiments}
-    found: dict[str, Job] = {}
+    planned = _Planned(config, datasets, speed, weights, folder)
+    made = planned.measured()
+    studies = bool(grid.study_cells(config))
+    return list(planned.jobs.values()) + _report(config, made, figures, studies)
 
-    def add(job: Job) -> str:
-        found.setdefault(job.name, job)
-        return job.name
 
-    def data(experiment: Experiment) -> str:
-        fetched = add(Job("fetch_dataset", f"data/{experiment.dataset}", "fetch_dataset", 1))
-        if not experiment.scenarios.shortcut_removal:
+class _Planned:
+    """The jobs of a config up to its measurements, by name; each once, for who wants it first."""
+
+    def __init__(self, config, datasets, speed, weights, folder) -> None:
+        self.config, self.datasets, self.folder = config, datasets, folder
+        self.speed, self.weights = speed, weights
+        self.experiments = {e.label: e for e in config.experiments}
+        self.jobs: dict[str, Job] = {}
+        self.part = ""
+
+    def add(self, *fields: Any, experiment: Experiment | None = None, **more: Any) -> str:
+        """Add a job, unless it is there; experiment: whose GPUs and threads it holds."""
+        held = {}
+        if experiment is not None:
+            held = {"gpu": experiment.resources.gpu, "threads": experiment.resources.threads}
+        job = Job(*fields, part=self.part, **held, **more)
+        return self.jobs.setdefault(job.name, job).name
+
+    def measured(self) -> list[str]:
+        """Plan the trainings, cells and measurements; the names of all that is collected."""
+        cells = [*grid.cells(self.config), *grid.study_cells(self.config)]
+        ranks = grid.ranks(self.config)
+        parts = {}
+        for e in self.config.experiments:
+            parts |= {cell: e.listed[n].name for cell, n in grid.parts_of(e).items()}
+        cells.sort(key=lambda cell: ranks[cell.experiment, parts[cell]])
+        made, groups, collected = {}, {}, []
+        for cell in cells:
+            method = self.variant(cell).method
+            if hyperparameters.defined(method, cell.scenario, self.folder):
+                self.part = parts[cell] or cell.experiment
+                made[cell] = self.unlearn(cell)
+                key = cell.experiment, cell.scenario, cell.split, cell.train_seed
+                groups.setdefault(key, []).append(cell)
+        for experiment in self.config.experiments:
+            if experiment.study != "shortcut":
+                collected += self.scores(experiment, made, parts)
+        for group in groups.values():
+            self.part = parts[group[-1]] or group[-1].experiment
+            collected += self.looks(group, made)
+        return [*collected, *made.values()]
+
+    def variant(self, cell: grid.Cell) -> Variant:
+        experiment = self.experiments[cell.experiment]
+        return next(v for v in experiment.variants if v.name == cell.method)
+
+    def data(self, experiment: Experiment) -> str:
+        fetched = self.add("fetch_dataset", f"data/{experiment.dataset}", "fetch_dataset", 1)
+        if not experiment.poisoned:
             return fetched
-        return add(Job("poison", f"poison/{experiment.label}", "poison", 1, (fetched,)))
+        return self.add("poison", f"poison/{experiment.label}", "poison", 1, (fetched,))
 
-    def train(experiment: Experiment, rule: str, name: str, arch: str, share: float, *needs) -> str:
-        info = datasets[experiment.dataset]
+    def train(self, experiment: Experiment, rule: str, name: str, arch: str, share: float, *needs):
+        """An original, oracle or shadow model on a share of the training images."""
+        info = self.datasets[experiment.dataset]
         images = share * (info.train + (info.test if rule == "train_shadow" else 0))
         outputs = BYTES * info.classes * (info.train + info.test)
-        return add(
-            Job(
-                rule,
-                name,
-                train_kind(arch, info),
-                images * experiment.training.epochs,
-                (data(experiment), *needs),
-                experiment.resources.gpu,
-                outputs if rule == "train_shadow" else weights(arch, info),
-            )
+        return self.add(
+            rule,
+            name,
+            train_kind(arch, info, experiment.precision),
+            images * epochs_of_full_size(experiment, info),
+            (self.data(experiment), *needs),
+            experiment=experiment,
+            writes=outputs if rule == "train_shadow" else self.weights(arch, info),
         )
 
-    groups: dict[tuple, list[grid.Cell]] = {}
-    for cell in [*grid.cells(config), *grid.study_cells(config)]:
-        experiment = experiments[cell.experiment]
-        variant = next(v for v in experiment.variants if v.name == cell.method)
-        if hyperparameters.defined(variant.method, cell.scenario, folder):
-            key = cell.experiment, cell.scenario, cell.split, cell.train_seed
-            groups.setdefault(key, []).append(cell)
-    everything = []
-    for (label, scenario, split, seed), cells in groups.items():
-        experiment = experiments[label]
-        home, info = experiments[experiment.models_of or label], datasets[experiment.dataset]
-        c, gpu, count = speed(experiment.arch, info), experiment.resources.gpu, len(cells)
-        drawn = f"split/{home.label}/{scenario}/{split}"
-        drawn = add(Job("make_split", drawn, "make_split", 1, (data(home),)))
-        made = []
-        for cell in cells:
-            variant = next(v for v in experiment.variants if v.name == cell.method)
-            needed = hyperparameters.original_of(variant.method, folder)
-            ending = needed.removeprefix("original")
-            name = f"originals{ending}/{home.label}/train-{seed}"
-            start = train(home, "train_original", name, home.arch + ending, 1)
-            if variant.method == "oracle":
-                name = f"oracle/{home.label}/{scenario}/{split}/train-{seed}"
-                share = 1 - _forgotten(cell, experiment, info)
-                start = train(home, "train_oracle", name, home.arch, share, drawn)
-            epochs = resolved(experiment, variant, scenario, folder).get("epochs", 1)
-            made.append(
-                add(
-                    Job(
-                        "unlearn",
-                        f"unlearn/{label}/{cell.group}/{cell.method}-{cell.unlearn_seed}",
-                        f"unlearn {variant.method} {scenario}",
-                        info.train * c * epochs,
-                        (start, drawn),
-                        gpu,
-                        weights(experiment.arch + ending, info)
-                        + BYTES * info.classes * (info.train + info.test),
-                    )
-                )
-            )
-        place = f"{label}/{scenario}/{split}/train-{seed}"
-        arrays = count * (info.train + info.test) * info.classes
-        passes = count * info.train * c
-        if experiment.study != "shortcut":
-            everything.append(add(Job("score", f"score/{place}", "score", arrays, tuple(made))))
+    def unlearn(self, cell: grid.Cell) -> str:
+        """One cell, with the training that it starts from."""
+        experiment, variant = self.experiments[cell.experiment], self.variant(cell)
+        home = self.experiments[experiment.models_of or cell.experiment]
+        info, method = self.datasets[experiment.dataset], variant.method
+        drawn = f"split/{home.label}/{cell.scenario}/{cell.split}"
+        drawn = self.add("make_split", drawn, "make_split", 1, (self.data(home),))
+        ending = hyperparameters.original_of(method, self.folder).removeprefix("original")
+        arch = home.arch + ending
+        c = self.speed(arch, info, experiment.precision)
+        name = f"originals{ending}/{home.label}/train-{cell.train_seed}"
+        start = self.train(home, "train_original", name, arch, 1)
+        forget = _forgotten(cell, experiment, info) * info.train
+        retain = info.train - forget
+        if method == "oracle":
+            name = f"oracle/{home.label}/{cell.group}"
+            start = self.train(home, "train_oracle", name, home.arch, retain / info.train, drawn)
+        rows = forget + min(retain, experiment.retain_evaluated or retain) + info.test
+        if method in ORIGINALS:
+            everything = FORWARD * c * (info.train + info.test)
+            needs = (start, self.data(home))
+            name = f"evaluate/{name}"
+            start = self.add("evaluate", name, "evaluate", everything, needs, experiment=home)
+            work = rows * info.classes
+        else:
+            settings = resolved(experiment, variant, cell.scenario, self.folder)
+            passed = methods.images(method, settings, round(forget), round(retain))
+            work = c * (passed + FORWARD * rows)
+        return self.add(
+            "unlearn",
+            f"unlearn/{cell.experiment}/{cell.group}/{cell.method}-{cell.unlearn_seed}",
+            f"unlearn {method} {cell.scenario}",
+            work,
+            (start, drawn),
+            experiment=experiment,
+            writes=self.weights(arch, info) + BYTES * info.classes * rows,
+        )
+
+    def scores(self, experiment: Experiment, made: Mapping, parts: Mapping) -> list[str]:
+        """The files of scores of an experiment, a group and part each."""
+        info, found = self.datasets[experiment.dataset], []
+        for file, members in grid.scored(experiment).items():
+            cells = [cell for cell in members if cell in made]
+            if cells:
+                self.part = parts[cells[0]] or experiment.label
+                arrays = len(cells) * (info.train + info.test) * info.classes
+                name = file.removesuffix(".json").replace("/scores/", "/", 1)
+                needs = tuple(made[cell] for cell in cells)
+                found.append(self.add("score", f"score/{name}", "score", arrays, needs))
+        return found
+
+    def looks(self, cells: list[grid.Cell], made: Mapping) -> list[str]:
+        """Everything else that is measured of a group: attacks, probes, ensembles, studies."""
+        first = cells[0]
+        experiment = self.experiments[first.experiment]
+        info, needs = self.datasets[experiment.dataset], tuple(made[cell] for cell in cells)
+        place = f"{first.experiment}/{first.group}"
+        arrays = len(cells) * (info.train + info.test) * info.classes
+        c = self.speed(experiment.arch, info, experiment.precision)
+        passes = len(cells) * info.train * c
+        oracle = any(self.variant(cell).method == "oracle" for cell in cells)
+        found = []
         if experiment.attacks:
-            pool = [
-                train(experiment, "train_shadow", f"shadow/{label}/{k}", experiment.arch, 0.5)
-                for k in range(experiment.attacks.shadows)
-            ]
-            needs = (*made, *pool)
-            everything.append(add(Job("attack", f"attack/{place}", "attack", arrays, needs)))
-        if not experiment.study:
-            everything.append(
-                add(Job("probe", f"probe/{place}", "probe", passes, tuple(made), gpu))
+            pool = tuple(
+                self.train(experiment, "train_shadow", f"shadow/{name}", experiment.arch, 0.5)
+                for name in (f"{first.experiment}/{k}" for k in range(experiment.attacks.shadows))
             )
+            found.append(self.add("attack", f"attack/{place}", "attack", arrays, (*needs, *pool)))
+        if not experiment.study and oracle:
+            probe = ("probe", f"probe/{place}", "probe", passes, needs)
+            found.append(self.add(*probe, experiment=experiment))
             if len(experiment.train_seeds) >= grid.FEWEST_SEEDS:
-                name = f"ensemble/{label}/{scenario}/{split}"
-                needs = tuple(
-                    f"unlearn/{label}/{scenario}/{split}/train-{s}/{c.method}-{c.unlearn_seed}"
-                    for s in experiment.train_seeds
-                    for c in cells
-                    if c.unlearn_seed == experiment.unlearn_seeds[0]
+                name = f"ensemble/{first.experiment}/{first.scenario}/{first.split}"
+                members = tuple(
+                    made_name
+                    for cell, made_name in made.items()
+                    if (cell.experiment, cell.scenario, cell.split)
+                    == (first.experiment, first.scenario, first.split)
+                    and cell.unlearn_seed == experiment.unlearn_seeds[0]
                 )
                 work = arrays * len(experiment.train_seeds)
-                everything.append(add(Job("ensemble", name, "ensemble", work, needs)))
-        for stage in _looks(experiment, scenario, split, seed):
+                found.append(self.add("ensemble", name, "ensemble", work, members))
+        for stage in _looks(experiment, first.scenario, first.split, first.train_seed):
             asked = experiment.attributions
             work = passes
             if stage == "explain":
-                work = count * asked.images * asked.evaluations * c
-            everything.append(add(Job(stage, f"{stage}/{place}", stage, work, tuple(made), gpu)))
-        everything += made
-    return list(found.values()) + _report(
-        config, everything, figures, bool(grid.study_cells(config))
-    )
+                work = len(cells) * asked.images * asked.evaluations * c
+            look = (stage, f"{stage}/{place}", stage, work, needs)
+            found.append(self.add(*look, experiment=experiment))
+        return found
 
 
 def _forgotten(cell: grid.Cell, experiment: Experiment, info: DatasetInfo) -> float:

@@ -250,7 +250,9 @@ def most_cells(experiment: Experiment) -> int:
     for part in experiment.listed:
         removal, images = part.scenarios.class_removal, part.scenarios.homogeneous_removal
         sets = len(removal.forget or []) if removal else 0
-        sets += len(removal.draw.counts) * len(removal.draw.seeds) if removal and removal.draw else 0
+        sets += (
+            len(removal.draw.counts) * len(removal.draw.seeds) if removal and removal.draw else 0
+        )
         sets += len(images.split_seeds) if images else 0
         seeds = len(part.train_seeds or experiment.train_seeds) * len(experiment.unlearn_seeds)
         total += max(sets, 1) * len(part.variants) * seeds

@@ -66,9 +66,11 @@ def resolved(
     folder: str | Path = hyperparameters.FOLDER,
     where: str = "",
 ) -> dict[str, Any]:
-    """The hyper-parameters of a method in one experiment and scenario."""
+    """The hyper-parameters of a method in one experiment and scenario, its epochs capped."""
     cell = {"dataset": experiment.dataset, "arch": experiment.arch, "scenario": scenario}
-    return hyperparameters.resolve(variant.method, cell, variant.settings, folder, where)
+    found = hyperparameters.resolve(variant.method, cell, variant.settings, folder, where)
+    most = experiment.epochs_at_most.get(variant.method)
+    return found if most is None else found | {"epochs": min(most, found["epochs"])}
 
 
 def cap(
@@ -77,11 +79,10 @@ def cap(
     scenario: str,
     folder: str | Path = hyperparameters.FOLDER,
 ) -> dict[str, int]:
-    """`published_epochs` of a method whose variant lowers them; nothing of any other."""
-    without = {k: v for k, v in variant.settings.items() if k != "epochs"}
-    plain = variant.model_copy(update={"settings": without})
-    published = resolved(experiment, plain, scenario, folder).get("epochs")
-    lowered = published is not None and variant.settings.get("epochs", published) < published
+    """`published_epochs` of a method whose epochs the experiment lowers; nothing of any other."""
+    free = experiment.model_copy(update={"epochs_at_most": {}})
+    published = resolved(free, variant, scenario, folder).get("epochs")
+    lowered = resolved(experiment, variant, scenario, folder).get("epochs") != published
     return {"published_epochs": published} if lowered else {}
 
 

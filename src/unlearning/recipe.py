@@ -89,7 +89,9 @@ def lr_factor(schedule: str, progress: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * progress))
     if schedule == "triangle":
         rise, end = 0.2, 0.02
-        return progress / rise if progress < rise else 1 - (1 - end) * (progress - rise) / (1 - rise)
+        return (
+            progress / rise if progress < rise else 1 - (1 - end) * (progress - rise) / (1 - rise)
+        )
     rise = 0.25
     if progress < rise:
         return 0.04 + 0.96 * progress / rise

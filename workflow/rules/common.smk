@@ -234,6 +234,8 @@ def early(base):
     def priority(w, input, attempt):
         if hasattr(w, "part"):
             rank = RANKS.get((w.experiment, w.part.removeprefix(".")), 0)
+        elif hasattr(w, "shadow"):
+            rank = min(r for (label, _), r in RANKS.items() if label == w.experiment)
         else:
             key = w.experiment, w.scenario, w.split, w.get("method", "oracle")
             rank = PARTS.get((*key, int(w.train_seed)), 0)

@@ -39,6 +39,7 @@ rule attack:
         group("attacks"),
     log:
         results("logs/attack/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
+    priority: early(5)
     conda:
         "../../environment.yml"
     resources:
@@ -67,6 +68,7 @@ rule probe:
         group("probes"),
     log:
         results("logs/probe/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
+    priority: early(5)
     conda:
         "../../environment.yml"
     threads: resource_of("threads")

@@ -67,6 +67,7 @@ rule train_shadow:
         results("logs/shadow/{experiment}/{shadow}.log"),
     benchmark:
         results("logs/shadow/{experiment}/{shadow}.benchmark.tsv")
+    priority: early(5)
     conda:
         "../../environment.yml"
     threads: resource_of("threads")

@@ -40,12 +40,13 @@ def log_of(job: costs.Job, root: Path) -> Path:
 
 
 def fit(jobs: list[costs.Job], root: Path) -> pd.DataFrame:
-    """The table's rows of some jobs: seconds a unit of work over all jobs of a kind."""
+    """The table's rows of some jobs: seconds of a thread a unit of work, over all of a kind."""
     rows = []
     for job in jobs:
         spent = worked(log_of(job, root))
         if spent and job.work:
-            rows.append([job.kind, job.work, *spent])
+            seconds, memory = spent
+            rows.append([job.kind, job.work, seconds * job.threads, memory])
     frame = pd.DataFrame(rows, columns=["kind", "work", "seconds", "memory_mb"])
     ratio = frame.assign(ratio=frame["seconds"] / frame["work"]).groupby("kind")
     sums = frame.groupby("kind")[["work", "seconds"]].sum()
@@ -70,8 +71,8 @@ def measured(config: RunConfig, root: Path) -> pd.DataFrame:
 
     trained = fit([j for j in listed(lambda *_: 0) if j.kind.startswith(costs.TRAIN)], root)
 
-    def speed(arch, info):
-        return trained.at[costs.train_kind(arch, info), "seconds"]
+    def speed(arch, info, precision):
+        return trained.at[costs.train_kind(arch, info, precision), "seconds"]
 
     others = fit([j for j in listed(speed) if not j.kind.startswith(costs.TRAIN)], root)
     here = pd.DataFrame({"seconds": pace(), "n": 1}, index=["pace"])

@@ -15,6 +15,9 @@ are asked once an image.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from pydantic import Field
 
@@ -76,3 +79,9 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
             loss = divergence(model(images), targets[positions], settings.temperature)
             problem.step(optimizer, loss)
     return model
+
+
+def images(settings: Mapping[str, Any], forget: int, retain: int) -> float:
+    """Images that train the model at most, a forward pass counted as a third (see `methods`)."""
+    joint = forget + settings["retain_share"] * retain
+    return joint * (settings["epochs"] + 1 / 3)

@@ -14,6 +14,9 @@ batches of the first one. There α is β here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
@@ -45,3 +48,8 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
         return balance(retain, cross_entropy(model(images), labels), settings.beta)
 
     return descend(model, problem, settings, "retain", loss)
+
+
+def images(settings: Mapping[str, Any], forget: int, retain: int) -> float:
+    """Images that train the model at most, a forward pass counted as a third (see `methods`)."""
+    return settings["epochs"] * 2 * retain

@@ -7,6 +7,6 @@ Touches: no data.
 
 from __future__ import annotations
 
-from unlearning.methods.original import TOUCHES, Settings, unlearn
+from unlearning.methods.original import TOUCHES, Settings, images, unlearn
 
-__all__ = ["TOUCHES", "Settings", "unlearn"]
+__all__ = ["TOUCHES", "Settings", "images", "unlearn"]

@@ -20,8 +20,9 @@ by rounding alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -102,3 +103,8 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
             weight *= factors(whole[name], forget[name], settings.alpha, settings.dampening)
     problem.updates += 1
     return model
+
+
+def images(settings: Mapping[str, Any], forget: int, retain: int) -> float:
+    """Images that train the model at most, a forward pass counted as a third (see `methods`)."""
+    return forget + min(retain, settings["importance_images"])

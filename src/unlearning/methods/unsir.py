@@ -19,6 +19,9 @@ of the noise), and S is the first images of each class, not random ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
@@ -111,3 +114,10 @@ def _learn_noise(
         learned.append(noise.detach())
         labels.append(label)
     return torch.cat(learned), torch.cat(labels)
+
+
+def images(settings: Mapping[str, Any], forget: int, retain: int) -> float:
+    """Images that train the model at most, a forward pass counted as a third (see `methods`)."""
+    noise = settings["noise_images"]
+    impair = (settings["noise_steps"] + settings["noise_copies"]) * noise
+    return impair + (1 + settings["repair_epochs"]) * retain

@@ -162,11 +162,19 @@ def _row(cell: grid.Cell, config: RunConfig, root: Path, methods: str) -> dict[s
 
 
 def _measured(cell: grid.Cell, experiment: Experiment, root: Path) -> dict[str, Any]:
-    """What each stage of this run found of the cell's group, where it knows the cell."""
-    stages = [s for s in MEASURED if s != "attacks" or experiment.attacks]
-    files = {stage: root / cell.measured(stage) for stage in stages}
-    found = {stage: read_sealed(file) for stage, file in files.items() if file.exists()}
-    return {stage: content for stage, content in found.items() if cell.name in content["cells"]}
+    """What each stage of this run found of the cell, from the files that know it.
+
+    Of several files of scores the last one stands: it was made beside the oracle.
+    """
+    files = [("scores", cell.scores(part.name)) for part in experiment.listed]
+    files += [("attacks", cell.measured("attacks"))] if experiment.attacks else []
+    files += [("probes", cell.measured("probes"))]
+    found = {}
+    for stage, file in files:
+        content = read_sealed(root / file) if (root / file).exists() else {"cells": {}}
+        if cell.name in content["cells"]:
+            found[stage] = content
+    return found
 
 
 def _check_identity(settings: Mapping[str, Any], row: Mapping[str, Any], folder: Path) -> None:

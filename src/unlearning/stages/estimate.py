@@ -7,6 +7,7 @@ import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
@@ -59,38 +60,45 @@ class Estimate:
         self.factor = pace() / table["pace"].seconds if factor is None else factor
         self.scaled: dict[str, str] = {}
         self.datasets = catalogue()
-        on_gpu = [e for e in config.experiments if e.resources.gpu]
-        self.precision = on_gpu[0].precision if on_gpu else None
+        self.on_gpu = [e.precision for e in config.experiments if e.resources.gpu]
         self.jobs = costs.jobs(config, self.datasets, self.speed, _weights, figures)
-        self.seconds = {job.name: self._seconds(job) for job in self.jobs}
+        self.seconds = {job.name: self._seconds(job) / job.threads for job in self.jobs}
 
-    def speed(self, arch: str, info: DatasetInfo) -> float:
-        """Seconds that one training image takes an architecture, here or on the GPU."""
-        if self.precision:
-            return BACKWARD * size(arch, info)[0] / self.rates[self.precision]
-        kind = costs.train_kind(arch, info)
+    def speed(self, arch: str, info: DatasetInfo, precision: str) -> float:
+        """Seconds that one training image takes an architecture on one thread or on the GPU."""
+        if self.on_gpu:
+            return BACKWARD * size(arch, info)[0] / self.rates[precision]
+        kind = costs.train_kind(arch, info, precision)
         if kind in self.table:
             return self.table[kind].seconds * self.factor
-        nearest = min(self._measured(), key=lambda row: abs(math.log(row[1] / size(arch, info)[0])))
-        self.scaled[kind] = f"from {nearest[0]}"
-        per_operation = self.table[nearest[0]].seconds / nearest[1]
-        return per_operation * size(arch, info)[0] * self.factor
+        operations = size(arch, info)[0]
+        rows = [row for row in self._measured() if row[2] == precision] or self._measured()
+        name, theirs, own = min(rows, key=lambda row: abs(math.log(row[1] / operations)))
+        other = "" if own == precision else f", in {own}"
+        self.scaled[kind] = f"from {name}{other}"
+        return self.table[name].seconds / theirs * operations * self.factor
 
-    def _measured(self) -> list[tuple[str, float]]:
-        """The rows of trainings, with the operations of one image forwards."""
+    def _measured(self) -> list[tuple[str, float, str]]:
+        """The rows of trainings, with the operations of one image forwards and the precision."""
         by_shape = {costs.shape(info): info for info in self.datasets.values()}
-        rows = [kind.split() for kind in self.table if kind.startswith(costs.TRAIN)]
-        return [(" ".join(row), size(row[1], by_shape[row[2]])[0]) for row in rows]
+        found = []
+        for kind in self.table:
+            if kind.startswith(costs.TRAIN):
+                _, arch, shape, *ending = kind.split()
+                operations = size(arch, by_shape[shape])[0]
+                found.append((kind, operations, ending[0] if ending else "float32"))
+        return found
 
     def _seconds(self, job: costs.Job) -> float:
+        """Seconds of a job on one thread."""
         if job.kind.startswith(costs.TRAIN):
-            _, arch, wanted = job.kind.split()
+            _, arch, wanted, *ending = job.kind.split()
             info = next(i for i in self.datasets.values() if costs.shape(i) == wanted)
-            return job.work * self.speed(arch, info)
+            return job.work * self.speed(arch, info, ending[0] if ending else "float32")
         kind = self._stand_in(job.kind)
         if kind is None:
             return 0.0
-        counted = job.kind.startswith("unlearn") or job.kind in costs.PASSES
+        counted = job.rule in costs.PASSES and not job.kind.startswith("unlearn original")
         # Work that is counted in training images holds the machine's pace already.
         return job.work * self.table[kind].seconds * (1 if counted else self.factor)
 
@@ -106,6 +114,15 @@ class Estimate:
         self.scaled[kind] = f"from {same[0]}" if same else "left out"
         return same[0] if same else None
 
+    def by_part(self) -> list[list[Any]]:
+        """A row a part, in the order in which they run: name, jobs and their hours."""
+        found: dict[str, list[Any]] = {}
+        for job in self.jobs:
+            row = found.setdefault(job.part or "(tables, figures, page)", [0, 0.0])
+            row[0] += 1
+            row[1] += self.seconds[job.name] / 3600
+        return [[name, count, _brief(hours)] for name, (count, hours) in found.items()]
+
     def text(self, cores: int) -> str:
         """The estimate as it is printed."""
         rows = []
@@ -120,13 +137,17 @@ class Estimate:
         rows.append(["all", len(self.jobs), _brief(cpu), _brief(gpu)])
         total, chain = costs.longest(self.jobs, self.seconds)
         storage = self.storage()
-        wall = max(total, sum(self.seconds.values()) / cores) / 3600
+        held = sum(self.seconds[job.name] * min(job.threads, cores) for job in self.jobs)
+        wall = max(total, held / cores) / 3600
+        in_parts = any(e.parts for e in self.config.experiments)
+        parts = tabulate(self.by_part(), ["part", "jobs", "hours"], "simple")
         return "\n".join(
             [
                 f"Estimate of run {self.config.run}; nothing was run.",
                 "",
                 tabulate(rows, ["rule", "jobs", "CPU hours", "GPU hours"], "simple"),
                 "",
+                *([parts, ""] if in_parts else []),
                 f"longest chain: {total / 3600:.2f} h: {' -> '.join(chain)}",
                 f"at least {wall:.2f} h with {cores} jobs at once, starts and queues left out",
                 "storage: " + ", ".join(f"{name} {b / 1e9:.2f} GB" for name, b in storage.items()),
@@ -147,9 +168,9 @@ class Estimate:
             f"Measured costs: {costs.FILE}; this machine takes {self.factor:.2f} times as long as "
             "the one that they were measured on (20 training steps, timed now)."
         ]
-        if self.precision:
+        for precision in sorted(set(self.on_gpu)):
             lines.append(
-                f"GPU: {self.gpu}, {self.precision}: {self.rates[self.precision]:.3g} "
+                f"GPU: {self.gpu}, {precision}: {self.rates[precision]:.3g} "
                 f"operations a second, stated in {GPUS}, not measured. Pretrained weights, "
                 "start-up and the filling of the GPU are not in it."
             )
