@@ -15,7 +15,7 @@ from unlearning.config import parse
 from unlearning.data.batches import Images
 from unlearning.data.surrogates import surrogate
 from unlearning.files import canonical_json, load_tensors, save_tensors, sha256_file, write_json
-from unlearning.methods import REFERENCES
+from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.methods.base import Problem
 from unlearning.models import ERM, build, erm
 from unlearning.models.base import Classifier
@@ -281,7 +281,25 @@ class TinyRun:
             **extra,
         )
 
-    def unlearn(self, cell: grid.Cell, split: grid.Split) -> None:
+    def evaluated(self, ending: str = "") -> Path:
+        """Where an original's logits on all images are."""
+        return self.model_folder(ending=ending) / "evaluated" / "outputs.safetensors"
+
+    def evaluate(self, ending: str = "") -> None:
+        start, out = self.model_folder(ending=ending), self.evaluated(ending)
+        self.call(
+            "evaluate",
+            start.name,
+            data=self.data,
+            start=start / "model.safetensors",
+            start_record=start / RECORD,
+            settings=self.model_settings(ending),
+            outputs=out,
+            record=out.with_name(RECORD),
+        )
+
+    def unlearn(self, cell: grid.Cell, split: grid.Split, **changes) -> None:
+        """Run a cell; changes: of its settings."""
         ending = self.ending(cell.method)
         start = self.model_folder(split if cell.method == "oracle" else None, ending)
         identity = {"dataset": "tiny", "arch": "small_cnn", "scenario": split.scenario}
@@ -291,6 +309,7 @@ class TinyRun:
         settings |= {"scenario": split.scenario, "split": split.key, "method": cell.method}
         settings |= {"base_method": cell.method, "hyperparameters": found | few, "unlearn_seed": 0}
         settings["start_arch"] = settings["arch"] + ending
+        evaluated = {"evaluated": self.evaluated(ending)} if cell.method in ORIGINALS else {}
         self.call(
             "unlearn",
             cell.method,
@@ -299,7 +318,8 @@ class TinyRun:
             split=self.split_file(split),
             start=start / "model.safetensors",
             start_record=start / "record.json",
-            settings=settings,
+            settings=settings | changes,
+            **evaluated,
             **self.outputs(cell),
         )
 
@@ -356,6 +376,8 @@ class TinyRun:
         self.train()
         self.train(ending=ERM)
         self._sparse_mask()
+        self.evaluate()
+        self.evaluate(ending=ERM)
         for split in splits.values():
             settings, out = split.settings, self.split_file(split)
             self.call("split", split.key, data=self.data, settings=settings, out=out)

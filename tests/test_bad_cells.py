@@ -71,6 +71,7 @@ def started(tmp_path_factory, _one_thread):
         patch.setenv("UNLEARNING_DEVICE", "cpu")
         run = TinyRun(tmp_path_factory.mktemp("bad"))
         run.train()
+        run.evaluate()
         for split in run_splits(run):
             run.call("split", data=run.data, settings=split.settings, out=run.split_file(split))
             run.train(split)

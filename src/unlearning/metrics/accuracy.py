@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.data.splits import retained
+from unlearning.evaluated import forget_and_retain
 
 
 def accuracy(correct: np.ndarray, chosen: np.ndarray | None = None) -> float | None:
@@ -22,17 +22,16 @@ def accuracy(correct: np.ndarray, chosen: np.ndarray | None = None) -> float | N
 def accuracies(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> dict[str, Any]:
     """The accuracies of one model on the sets that a split defines (duck.md §1), as fractions.
 
-    outputs: train_logits [N, K], train_labels [N], test_logits [M, K], test_labels [M].
+    outputs: as `unlearning.evaluated` says; with a sample, A_r is over the sampled images.
     Class removal: A_r, A_f on the training part, A_r^t, A_f^t on the test part by class,
     and the whole test part. Homogeneous removal: A_r, A_f, and A^t on the evaluated half
     (`test_accuracy`) and on the other one (`validation_accuracy`).
     """
     train = outputs["train_logits"].argmax(1) == outputs["train_labels"]
     test = outputs["test_logits"].argmax(1) == outputs["test_labels"]
-    forget = np.zeros(len(train), dtype=bool)
-    forget[split["forget"]] = True
+    forget, retain = forget_and_retain(outputs, split["forget"])
     found = {
-        "retain_train_accuracy": accuracy(train, ~forget),
+        "retain_train_accuracy": accuracy(train, retain),
         "forget_train_accuracy": accuracy(train, forget),
         "retain_test_accuracy": None,
         "forget_test_accuracy": None,
@@ -54,11 +53,12 @@ def by_part(
     """Logits [n, K] and labels [n] on D_f (`forget`), D_r (`retain`) and the `test` images.
 
     The test images are all of them in class removal, the evaluated half in homogeneous removal.
+    Of D_r only the images that were evaluated, sorted by position.
     """
-    count = len(outputs["train_labels"])
+    forget, retain = forget_and_retain(outputs, split["forget"])
     chosen = {
-        "forget": ("train", np.asarray(split["forget"])),
-        "retain": ("train", retained(np.asarray(split["forget"]), count)),
+        "forget": ("train", forget),
+        "retain": ("train", retain),
         "test": ("test", slice(None) if split["test"] is None else np.asarray(split["test"])),
     }
     return {

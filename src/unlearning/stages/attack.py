@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.data.splits import check_split
+from unlearning.evaluated import train_rows
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import measure, membership, tell
 from unlearning.provenance import code_hash
@@ -45,7 +46,7 @@ class Candidates:
 
     def of(self, outputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """One model's logits [n + m, K] on the candidates and their labels [n + m]."""
-        parts = (("train", self.members), ("test", self.others))
+        parts = (("train", train_rows(outputs, self.members)), ("test", self.others))
         return tuple(
             np.concatenate([outputs[f"{part}_{kind}"][chosen] for part, chosen in parts])
             for kind in ("logits", "labels")
@@ -84,13 +85,14 @@ def load_candidates(
 ) -> Candidates:
     """The candidates of a split and what the shadow models say of them.
 
-    outputs: any cell's, for labels and sizes. shadows: files of the stage `shadow`.
+    outputs: any cell's, for labels. shadows: files of the stage `shadow`, of all images.
     """
     members, others = np.asarray(split["forget"]), _never_seen(outputs, split)
-    count = len(outputs["train_labels"])
-    chosen = np.concatenate([members, count + others])
-    labels = np.concatenate([outputs["train_labels"], outputs["test_labels"]])[chosen]
     pool = [load_outputs(path) for path in shadows]
+    count = len(pool[0]["logits"]) - len(outputs["test_labels"])
+    chosen = np.concatenate([members, count + others])
+    own = outputs["train_labels"][train_rows(outputs, members)]
+    labels = np.concatenate([own, outputs["test_labels"][others]])
     logits = [model["logits"][chosen] for model in pool]
     return Candidates(
         members,

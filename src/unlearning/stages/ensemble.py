@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.data.splits import check_split
+from unlearning.evaluated import check_same_images
 from unlearning.files import read_json, write_sealed
 from unlearning.grid import FEWEST_SEEDS
 from unlearning.metrics import Unmeasurable, measure, tell
@@ -50,13 +51,14 @@ def main(argv: list[str]) -> None:
         method: _by_seed(Path(options.folder), names)
         for method, names in json.loads(options.cells).items()
     }
-    oracles = {seed: _margins(cell, split) for seed, cell in cells["oracle"].items()}
+    like = next((_outputs(cell) for cell in cells["oracle"].values()), {})
+    oracles = {seed: _margins(cell, split, like) for seed, cell in cells["oracle"].items()}
     found = {}
     for method, own in cells.items():
         seeds = [seed for seed in own if seed in oracles]
         metrics, gaps = {}, {}
         if len(seeds) >= FEWEST_SEEDS:
-            margins = {seed: _margins(own[seed], split) for seed in seeds}
+            margins = {seed: _margins(own[seed], split, like) for seed in seeds}
             sides = (_stacked([side[seed] for seed in seeds]) for side in (margins, oracles))
             metrics = ensemble(*sides, options.variance, gaps)
         tell(method, gaps)
@@ -101,9 +103,20 @@ def _by_seed(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     return {s: cell for s, cell in cells.items() if read_record(cell / RECORD)["status"] == "ok"}
 
 
-def _margins(cell: Path, split: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Margins [n] of the correct class on D_f, D_r and the test images, of the cell in a folder."""
-    parts = by_part(load_outputs(cell / "outputs.safetensors"), split)
+def _outputs(cell: Path) -> dict[str, np.ndarray]:
+    return load_outputs(cell / "outputs.safetensors")
+
+
+def _margins(
+    cell: Path, split: Mapping[str, Any], like: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Margins [n] of the correct class on D_f, D_r and the test images, of the cell in a folder.
+
+    Raises ValueError if it was not evaluated on the same training images as the outputs `like`.
+    """
+    outputs = _outputs(cell)
+    check_same_images(outputs, like)
+    parts = by_part(outputs, split)
     return {part: logit_confidence(*pair) for part, pair in parts.items()}
 
 

@@ -21,6 +21,7 @@ from unlearning.device import choose_device
 from unlearning.entry import stage_modules
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import Unmeasurable, measure, tell
+from unlearning.metrics.accuracy import by_part
 from unlearning.metrics.representation import balanced_sample, linear_cka, linear_probe
 from unlearning.models import ERM
 from unlearning.models.base import Classifier
@@ -141,7 +142,5 @@ def probe_accuracy(
 
 
 def _forget_accuracy(cell: Path, split: Mapping[str, Any]) -> float:
-    outputs = load_outputs(cell / "outputs.safetensors")
-    chosen = np.asarray(split["forget"])
-    right = outputs["train_logits"][chosen].argmax(1) == outputs["train_labels"][chosen]
-    return float(right.mean())
+    logits, labels = by_part(load_outputs(cell / "outputs.safetensors"), split)["forget"]
+    return float((logits.argmax(1) == labels).mean())

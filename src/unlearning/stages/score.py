@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.data.splits import check_split
+from unlearning.evaluated import check_same_images
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import Unmeasurable, measure, names, tell
 from unlearning.metrics.accuracy import accuracies, by_part
@@ -124,11 +125,13 @@ def distances(
     """How far one model's outputs are from its oracle's, on D_f, D_r and the test images.
 
     oracle: None if its cell is not ok. gaps: takes the reason for each distance without a value.
+    Raises ValueError if the two were evaluated on different training images.
     """
     gaps = {} if gaps is None else gaps
     if oracle is None:
         gaps |= dict.fromkeys(DISTANCES, "the oracle's cell is not ok")
         return dict.fromkeys(DISTANCES)
+    check_same_images(outputs, oracle)
     removal = split["settings"]["scenario"] == "class_removal"
     test = ("retain_test_accuracy", "forget_test_accuracy") if removal else ("test_accuracy",)
     compared = ("retain_train_accuracy", "forget_train_accuracy", *test)

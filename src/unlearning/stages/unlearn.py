@@ -18,11 +18,13 @@ from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device, usable_precision
 from unlearning.entry import stage_modules
-from unlearning.files import read_json, save_tensors
+from unlearning.evaluated import chosen
+from unlearning.files import DamagedFile, load_tensors, read_json, save_tensors
 from unlearning.methods.base import Impossible, Problem
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
 from unlearning.records import (
+    RECORD,
     check_made,
     new_record,
     peak_memory_mb,
@@ -49,12 +51,20 @@ def main(argv: list[str]) -> None:
 
     A method that diverges, or that cannot do what is asked with this forget set, leaves a cell
     of the status `diverged` or `failed` with a reason; the model of a failed one is its start.
+
+    An original's logits are cut out of `--evaluated`, which it needs; for a method they give the
+    reference of the stop rule. With `retain_evaluated` in the settings the training images are D_f
+    and a fixed sample of so many others. Cut rows are the bits of an evaluation of all images; of
+    one of the sample alone, whose batches are others, the last bits may differ.
     """
     parser = argparse.ArgumentParser(prog="unlearning unlearn", description=__doc__)
     parser.add_argument("--data", required=True, help="packed data set (safetensors)")
     parser.add_argument("--split", required=True, help="split to forget (JSON)")
     parser.add_argument("--start", required=True, help="weights to start from (safetensors)")
     parser.add_argument("--start-record", required=True, help="their record (JSON)")
+    parser.add_argument(
+        "--evaluated", help="the start's logits on all images, as the verb `evaluate` wrote them"
+    )
     parser.add_argument("--settings", required=True, help="the cell's settings as JSON")
     parser.add_argument("--model", required=True, help="weights to write (safetensors)")
     parser.add_argument("--outputs", required=True, help="logits and labels to write (safetensors)")
@@ -62,10 +72,13 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     settings = json.loads(options.settings)
     inputs = {"data": options.data, "split": options.split, "start": options.start}
+    inputs |= {"evaluated": options.evaluated} if options.evaluated else {}
     modules = stage_modules("unlearn", settings["start_arch"], settings["base_method"])
     record = new_record(settings, inputs, modules)
     start = read_record(options.start_record)
     check_made(options.start, "model", start, record["inputs"]["start"])
+    stated = _evaluated_record(options.evaluated, settings["base_method"], record["inputs"])
+    evaluated = load_tensors(options.evaluated) if options.evaluated else None
     device = choose_device(settings["threads"])
     dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
     split = read_json(options.split)
@@ -84,7 +97,7 @@ def main(argv: list[str]) -> None:
     if settings["base_method"] not in UNTIMED:
         _warm_up(model, dataset)
     problem.whole.start()
-    problem.reference = _reference(model, dataset, split)
+    problem.reference = _reference(model, dataset, split, evaluated)
     status, reason = "ok", ""
     problem.stopwatch.start()
     try:
@@ -101,13 +114,18 @@ def main(argv: list[str]) -> None:
     save_tensors(options.model, model.state_dict())
     problem.whole.stop()
 
-    outputs = _outputs(model, dataset)
+    # The reference's own evaluation was made once before: the official span has it.
+    before = stated["test_seconds"] if problem.reference and evaluated else 0.0
+    at = chosen(split, len(dataset.train), settings.get("retain_evaluated"))
+    at = None if at is None else torch.from_numpy(at)
+    original = settings["base_method"] in methods.ORIGINALS
+    outputs = _cut(evaluated, at) if original else _outputs(model, dataset, at)
     if status == "ok" and not _finite(outputs):
         status, reason = "diverged", "logits are not finite"
     if status != "ok":
         print(f"{status}: {reason}", flush=True)
     save_tensors(options.outputs, outputs)
-    seconds, whole = _seconds(settings["base_method"], problem, start)
+    seconds, whole = _seconds(settings["base_method"], problem, start, before)
     record |= {
         "unlearning_seconds": seconds if status == "ok" else None,
         "official_seconds": whole if status == "ok" else None,
@@ -137,6 +155,28 @@ def _impossible(error: ValueError) -> bool:
 def _finite(outputs: Mapping[str, torch.Tensor]) -> bool:
     """Whether all logits are finite: finite weights may still give others."""
     return all(bool(torch.isfinite(outputs[f"{part}_logits"]).all()) for part in ("train", "test"))
+
+
+def _evaluated_record(
+    path: str | None, method: str, inputs: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """The record beside the outputs of `evaluate`; None without a path.
+
+    Raises ValueError if an original has no path or the oracle, whose start is no original, has
+    one, and DamagedFile if they are not of this cell's data and start.
+    """
+    if path is None:
+        if method in methods.ORIGINALS:
+            raise ValueError(f"{method} needs --evaluated, the logits that `evaluate` wrote")
+        return None
+    if method == "oracle":
+        raise ValueError("the oracle takes no --evaluated: it does not start from an original")
+    stated = read_record(Path(path).with_name(RECORD))
+    check_made(path, "outputs", stated, inputs["evaluated"])
+    for role in ("data", "start"):
+        if stated["inputs"][role] != inputs[role]:
+            raise DamagedFile(path, f"its record is of another {role} than this cell's")
+    return stated
 
 
 def _problem(
@@ -169,14 +209,23 @@ def _shortened(settings: Mapping[str, Any]) -> bool:
     return published is not None and settings["hyperparameters"]["epochs"] < published
 
 
-def _reference(model: Classifier, dataset: Dataset, split: Mapping[str, Any]) -> dict[str, float]:
-    """The original's accuracy on both halves of the test part (homogeneous removal alone)."""
-    device = dataset.test.images.device
-    return {
-        half: accuracy(model, dataset.test, torch.tensor(split[half], device=device))
-        for half in ("test", "validation")
-        if split[half] is not None
-    }
+def _reference(
+    model: Classifier,
+    dataset: Dataset,
+    split: Mapping[str, Any],
+    evaluated: Mapping[str, torch.Tensor] | None,
+) -> dict[str, float]:
+    """The start's accuracy on both halves of the test part (homogeneous removal alone).
+
+    From the logits `evaluated` if there are any, else by evaluating the start.
+    """
+    halves = {half: split[half] for half in ("test", "validation") if split[half] is not None}
+    if evaluated is None:
+        at = {half: torch.tensor(part) for half, part in halves.items()}
+        device = dataset.test.images.device
+        return {half: accuracy(model, dataset.test, part.to(device)) for half, part in at.items()}
+    correct = evaluated["test_logits"].argmax(1) == evaluated["test_labels"]
+    return {half: int(correct[part].sum()) / len(part) for half, part in halves.items()}
 
 
 def _warm_up(model: Classifier, dataset: Dataset) -> None:
@@ -189,19 +238,33 @@ def _warm_up(model: Classifier, dataset: Dataset) -> None:
     SGD(twin.parameters(), lr=0.0).step()
 
 
-def _outputs(model: Classifier, dataset: Dataset) -> dict[str, torch.Tensor]:
-    return {
-        "train_logits": predict(model, dataset.train),
-        "train_labels": dataset.train.labels,
-        "test_logits": predict(model, dataset.test),
-        "test_labels": dataset.test.labels,
-    }
+def _outputs(
+    model: Classifier, dataset: Dataset, at: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    """Logits and labels of the test images and of the training images `at`, or of all."""
+    labels = dataset.train.labels
+    found = {"test_logits": predict(model, dataset.test), "test_labels": dataset.test.labels}
+    if at is None:
+        return found | {"train_logits": predict(model, dataset.train), "train_labels": labels}
+    rows = at.to(labels.device)
+    found |= {"train_logits": predict(model, dataset.train, rows), "train_labels": labels[rows]}
+    return found | {"train_positions": at}
 
 
-def _seconds(method: str, problem: Problem, start: Mapping[str, Any]) -> tuple:
+def _cut(
+    evaluated: Mapping[str, torch.Tensor], at: torch.Tensor | None
+) -> Mapping[str, torch.Tensor]:
+    """What `_outputs` gives, from the logits of an evaluation of all images."""
+    if at is None:
+        return evaluated
+    train = {name: evaluated[name][at] for name in ("train_logits", "train_labels")}
+    return {**evaluated, **train, "train_positions": at}
+
+
+def _seconds(method: str, problem: Problem, start: Mapping[str, Any], before: float) -> tuple:
     """Both spans in seconds; none for the original, the oracle's is its training."""
     if method in methods.ORIGINALS:
         return None, None
     if method == "oracle":
         return start["training_seconds"], start["training_seconds"]
-    return problem.stopwatch.seconds, problem.whole.seconds
+    return problem.stopwatch.seconds, problem.whole.seconds + before
