@@ -203,9 +203,8 @@ def test_a_run_of_parts_its_snapshot_and_what_a_longer_list_adds(space):
     assert status == 0, text
     rows = pd.read_csv(space.root / "seen/runs.csv").set_index(["split", "method"])
     done = rows.loc["class-0", "negative_gradient"]
-    assert done["status"].tolist() == ["ok"] and done["capped"].tolist() == [True]
-    assert rows.loc["class-1", "negative_gradient"]["status"].tolist() == ["missing"]
-    assert pd.isna(done["accuracy_gap"]).all()
+    assert done["status"] == "ok" and done["capped"] and pd.isna(done["accuracy_gap"])
+    assert rows.loc["class-1", "negative_gradient"]["status"] == "missing"
     assert (space.root / "seen/tables/class_removal.md").exists()
 
     status, text = space.snakemake("results/parts/runs.csv", "--quiet", "all", config=config)
@@ -218,7 +217,12 @@ def test_a_run_of_parts_its_snapshot_and_what_a_longer_list_adds(space):
 
     raw = copy.deepcopy(RAW)
     raw["experiments"][0]["parts"].append(
-        {"name": "more", "methods": ["delete"], "scenarios": RAW["experiments"][0]["parts"][1]["scenarios"], "train_seeds": [0]}
+        {
+            "name": "more",
+            "methods": ["delete"],
+            "scenarios": RAW["experiments"][0]["parts"][1]["scenarios"],
+            "train_seeds": [0],
+        }
     )
     (space.root / config).write_text(yaml.safe_dump(raw))
     planned = space.planned("results/parts/runs.csv", config=config)

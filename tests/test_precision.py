@@ -52,7 +52,7 @@ def test_what_the_hardware_has_is_used(processor):
 def test_without_hardware_bfloat16_is_refused_with_the_reason(processor):
     processor(False)
     assert usable_precision("float32", "cpu") == "float32"
-    with pytest.raises(ValueError, match="no bfloat16 in hardware.*without_bfloat16: float32"):
+    with pytest.raises(ValueError, match=r"no bfloat16 in hardware.*without_bfloat16: float32"):
         usable_precision("bfloat16", "cpu")
 
 

@@ -33,7 +33,7 @@ FORWARD = 1 / 3
 """A forward pass, in training steps."""
 
 Speed = Callable[[str, DatasetInfo, str], float]
-"""Seconds that one training image takes an architecture, on images of a data set, in a precision."""
+"""Seconds of a training image: of an architecture, on images of a data set, in a precision."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ def train_kind(arch: str, info: DatasetInfo, precision: str) -> str:
 
 
 def epochs_of_full_size(experiment: Experiment, info: DatasetInfo) -> float:
-    """Epochs of an experiment's recipe, one on smaller images counted as its share of the pixels."""
+    """A recipe's epochs, one on smaller images counted as its share of the pixels."""
     recipe = experiment.training
     sizes = (recipe.size_in(epoch) or info.size for epoch in range(recipe.epochs))
     return sum((size / info.size) ** 2 for size in sizes)

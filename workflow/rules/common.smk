@@ -132,7 +132,7 @@ def forget_set(w):
 
 
 def start_of(w):
-    """The weights that a method starts from: the original's, or for the oracle its own."""
+    """What a method starts from: the original with its logits, or for the oracle its own model."""
     method = variant_of(w).method
     file = oracle if method == "oracle" else original
     named = {**w, "experiment": home(w), "trunk": f"originals{ending(method)}"}
@@ -140,7 +140,10 @@ def start_of(w):
         "surrogate", ""
     )
     packed = surrogate.removeprefix("packed:")
+    known = ["outputs.safetensors", "record.json"] if method != "oracle" else []
+    roles = zip(("evaluated", "evaluated_record"), known)
     return {
+        **{role: file(f"evaluated/{name}").format(**named) for role, name in roles},
         **({"surrogate": f"data/{packed}.safetensors"} if packed != surrogate else {}),
         "start": file("model.safetensors").format(**named),
         "start_record": file("record.json").format(**named),
@@ -487,7 +490,11 @@ MODELS = sorted(
         )
         for c in CELLS
     }
-    | {oracle("model.safetensors").format(**vars(c)) for c in CELLS if c.method == "oracle"}
+    | {
+        oracle("model.safetensors").format(**vars(c))
+        for c in CELLS
+        if c.method == "oracle"
+    }
 )
 TABLE_NAMES = [
     *SCENARIOS,

@@ -10,7 +10,9 @@ rule score:
     output:
         group("scores", "{part}"),
     log:
-        results("logs/score/{experiment}/{scenario}/{split}/train-{train_seed}{part}.log"),
+        results(
+            "logs/score/{experiment}/{scenario}/{split}/train-{train_seed}{part}.log"
+        ),
     priority: early(40)  # a part is scored before the next one is run
     conda:
         "../../environment.yml"

@@ -40,13 +40,13 @@ use rule train_original as train_oracle with:
     output:
         model=oracle("model.safetensors"),
         record=oracle("record.json"),
-    priority: early(30)
     log:
         results("logs/oracle/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
     benchmark:
         results(
             "logs/oracle/{experiment}/{scenario}/{split}/train-{train_seed}.benchmark.tsv"
         )
+    priority: early(30)
     params:
         split=lambda w, input: f"--split {input.split}",
         settings=oracle_settings,
@@ -54,6 +54,36 @@ use rule train_original as train_oracle with:
     message:
         "retrain the oracle of {wildcards.experiment} without {wildcards.split},"
         " seed {wildcards.train_seed}"
+
+
+rule evaluate:
+    """An original's logits on all images, for every cell that starts from it."""
+    input:
+        data=data_of,
+        start=original("model.safetensors"),
+        start_record=original("record.json"),
+    output:
+        outputs=original("evaluated/outputs.safetensors"),
+        record=original("evaluated/record.json"),
+    log:
+        results("logs/evaluate/{trunk}/{experiment}/train-{train_seed}.log"),
+    priority: 1_000_000
+    conda:
+        "../../environment.yml"
+    threads: resource_of("threads")
+    resources:
+        runtime=grows("runtime"),
+        mem_mb=grows("mem_mb"),
+        gpu=resource_of("gpu"),
+    params:
+        settings=original_settings,
+        code=lambda w: code("evaluate", json.loads(original_settings(w))["arch"]),
+    message:
+        "evaluate {wildcards.trunk} of {wildcards.experiment}, seed {wildcards.train_seed}"
+    shell:
+        "python -m unlearning evaluate --data {input.data} --start {input.start}"
+        " --start-record {input.start_record} --settings {params.settings:q}"
+        " --outputs {output.outputs} --record {output.record} > {log} 2>&1"
 
 
 rule train_shadow:

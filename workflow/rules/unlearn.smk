@@ -28,6 +28,9 @@ rule unlearn:
         mem_mb=grows("mem_mb"),
         gpu=resource_of("gpu"),
     params:
+        evaluated=lambda w, input: (
+            f"--evaluated {input.evaluated}" if "evaluated" in input.keys() else ""
+        ),
         settings=unlearn_settings,
         code=unlearn_code,
     message:
@@ -35,6 +38,6 @@ rule unlearn:
         " train seed {wildcards.train_seed}, unlearn seed {wildcards.unlearn_seed}"
     shell:
         "python -m unlearning unlearn --data {input.data} --split {input.split}"
-        " --start {input.start} --start-record {input.start_record}"
+        " --start {input.start} --start-record {input.start_record} {params.evaluated}"
         " --settings {params.settings:q} --model {output.model}"
         " --outputs {output.outputs} --record {output.record} > {log} 2>&1"

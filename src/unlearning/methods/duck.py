@@ -18,7 +18,10 @@ there is no second phase. `paper/DEVIATIONS.md` lists each with its effect.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from itertools import islice
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -118,3 +121,11 @@ def _targets(model: Classifier, problem: Problem) -> torch.Tensor:
     centres = centroids(embed(model, problem.train, retain), labels[retain], classes)
     rows = nearest_incorrect(embed(model, problem.train, forget), labels[forget], centres, classes)
     return centres[rows].clone()
+
+
+def images(settings: Mapping[str, Any], forget: int, retain: int) -> float:
+    """Images that train the model at most, a forward pass counted as a third (see `methods`)."""
+    size = settings["batch_size"]
+    beside = math.ceil(forget / size) * min(size, retain)
+    targets = (forget + retain) / 3
+    return targets + settings["epochs"] * settings["batch_ratio"] * (forget + beside)

@@ -20,9 +20,9 @@ Touches: retain, forget. As `duck` otherwise; the ablations are this project's o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -174,3 +174,8 @@ class _Run:
         centres = duck.centroids(kept, kept_labels, classes)
         rows, pulled = self._assigned(embeddings.detach(), labels, centres, classes)
         return embeddings[pulled], centres[rows[pulled]]
+
+
+def images(settings: Mapping[str, Any], forget: int, retain: int) -> float:
+    """Images that train the model at most, a forward pass counted as a third (see `methods`)."""
+    return duck.images(settings, forget, retain)

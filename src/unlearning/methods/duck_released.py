@@ -25,8 +25,9 @@ evaluation, which is common to all methods here; where a list entry is longer th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -174,3 +175,11 @@ class _Run:
 def _complete(batches: list[torch.Tensor], size: int) -> list[torch.Tensor]:
     """The batches that are not short, or all of them if the first one already is."""
     return [b for b in batches if len(b) >= size] or batches
+
+
+def images(settings: Mapping[str, Any], forget: int, retain: int) -> float:
+    """Images that train the model at most, a forward pass counted as a third (see `methods`)."""
+    steps = settings["batch_ratio"] + settings["extra_step"]
+    first = duck.images({**settings, "batch_ratio": steps}, forget, retain)
+    second = SECOND_EPOCHS * (retain + retain / SECOND_BATCH * settings["batch_size"])
+    return first + settings["second_phase"] * second

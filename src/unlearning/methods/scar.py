@@ -37,7 +37,10 @@ removal's teacher from the authors' code. Departs from that code:
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from pydantic import Field, model_validator
@@ -229,3 +232,11 @@ def _targets(
     directions = normalize(tukey(embed(model, problem.train, forget), settings.delta))
     distances = torch.stack([known.distance(directions, r) for r in range(len(classes))], 1)
     return known, nearest_wrong(distances, labels[forget], classes)
+
+
+def images(settings: Mapping[str, Any], forget: int, retain: int) -> float:
+    """Images that train the model at most, a forward pass counted as a third (see `methods`)."""
+    size = settings["batch_size"]
+    others = math.ceil(forget / size) * min(size, settings["surrogate_images"])
+    targets = (forget + retain + settings["surrogate_images"]) / 3
+    return targets + settings["epochs"] * settings["batch_ratio"] * (forget + others)
