@@ -265,8 +265,10 @@ class Problem:
         with self.stopwatch.paused():
             seen = accuracy(model, self.train, self.indices("forget"))
         self.history.append(seen)
-        homogeneous = self.scenario == "homogeneous_removal"
-        self.stopped = seen < (self.reference[rule.stop] if homogeneous else rule.forget_target)
+        if self.scenario == "homogeneous_removal":
+            self.stopped = seen < self.reference[rule.stop]
+        else:
+            self.stopped = seen < rule.forget_target
         if self.stopped and self._loop is not None:
             self._save(self._loop, self._loop.count)
         return self.stopped
