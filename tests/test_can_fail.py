@@ -94,8 +94,8 @@ MISTAKES = {
     ),
     "a stop test that never passes": (
         "methods/base.py",
-        "return seen < rule.forget_target",
-        "return False",
+        "self.stopped = seen < rule.forget_target",
+        "self.stopped = False",
         "test_duck.py",
     ),
     "descent in place of ascent": (
