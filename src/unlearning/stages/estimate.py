@@ -62,7 +62,7 @@ class Estimate:
         self.datasets = catalogue()
         self.on_gpu = [e.precision for e in config.experiments if e.resources.gpu]
         self.jobs = costs.jobs(config, self.datasets, self.speed, _weights, figures)
-        self.seconds = {job.name: self._seconds(job) / job.threads for job in self.jobs}
+        self.seconds = {j.name: self._seconds(j) / (1 if j.gpu else j.threads) for j in self.jobs}
 
     def speed(self, arch: str, info: DatasetInfo, precision: str) -> float:
         """Seconds that one training image takes an architecture on one thread or on the GPU."""
