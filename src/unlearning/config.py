@@ -304,11 +304,12 @@ class Experiment(Strict):
 class RunConfig(Strict):
     """A whole config file. `run` names the folder under results/.
 
-    sources: a folder with the official files, by data set. partial: collect what is
-    there and show the rest as missing, instead of asking for every cell. mixed_code:
-    let cells of one method that ran different code share a table. without_bfloat16: what a new
-    job of `precision: bfloat16` does on a device without it (device.usable_precision). order:
-    which parts, and which experiments that have none, are run first, by name; the others follow.
+    sources: where the files or images of a data set lie (data.sources), by its name. partial:
+    collect what is there and show the rest as missing, instead of asking for every cell.
+    mixed_code: let cells of one method that ran different code share a table. without_bfloat16:
+    what a new job of `precision: bfloat16` does on a device without it (device.usable_precision).
+    order: which parts, and which experiments that have none, are run first, by name; the others
+    follow.
     """
 
     run: Name

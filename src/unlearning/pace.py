@@ -39,6 +39,36 @@ def pace() -> float:
     return min(spent[1:])  # the first one warms up
 
 
+def training_seconds(
+    arch: str,
+    info: DatasetInfo,
+    precision: str,
+    threads: int = 1,
+    batch: int = 256,
+    repeats: int = 5,
+) -> list[float]:
+    """Seconds of a thread that an image takes in each of some training steps, after a first one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = build(arch, info.classes, info.channels, precision=precision)
+    model = model.to(memory_format=torch.channels_last).train()
+    images = torch.randn(batch, info.channels, info.size, info.size)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, info.classes, (batch,))
+    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
+    spent = []
+    for _ in range(REPEATS // 2 + 1):
+        start = time.perf_counter()
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        spent.append(threads * (time.perf_counter() - start) / batch)
+    torch.set_num_threads(before)
+    return spent[1:]
+
+
 @functools.cache
 def size(arch: str, info: DatasetInfo) -> tuple[float, float]:
     """Floating-point operations of one image forwards, and bytes of the weights."""

@@ -1,6 +1,10 @@
 """Take what the jobs of a finished run cost into configs/costs.csv, from their logs.
 
     python workflow/scripts/write_costs.py results/mini
+    python workflow/scripts/write_costs.py --train resnet18_3x3 cifar100 bfloat16
+
+The second form times training steps instead, for an architecture, a data set's images and a
+precision, on one thread. Rows of other kinds stay as they are.
 
 The last line of a job's log says how long it worked and its peak memory. Snakemake's benchmark
 files are no source for this: on one machine a job is forked from a server, and they then measure
@@ -19,7 +23,7 @@ from unlearning import costs
 from unlearning.config import RunConfig, parse
 from unlearning.data.catalogue import catalogue
 from unlearning.files import read_json, write_text
-from unlearning.pace import pace
+from unlearning.pace import pace, training_seconds
 
 LAST = re.compile(r"worked ([\d.]+) s, [\d.]+ s of CPU, (\d+) MB")
 
@@ -79,17 +83,45 @@ def measured(config: RunConfig, root: Path) -> pd.DataFrame:
     return pd.concat([trained, others, here])
 
 
+def timed(arch: str, dataset: str, precision: str) -> pd.DataFrame:
+    """The row of training an architecture: seconds of a thread and image, the least of a few."""
+    info = catalogue()[dataset]
+    spent = training_seconds(arch, info, precision)
+    row = {"seconds": min(spent), "low": min(spent), "high": max(spent), "n": len(spent)}
+    return pd.DataFrame(row, index=[costs.train_kind(arch, info, precision)])
+
+
+def merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """The table with the new rows in place of those of the same kinds: trainings, rest, pace."""
+    frame = pd.concat([old[~old.index.isin(new.index)], new])
+    order = [(not k.startswith(costs.TRAIN), k == "pace", k) for k in frame.index]
+    return frame.iloc[sorted(range(len(order)), key=order.__getitem__)]
+
+
 def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", type=Path, help="the folder of a finished run")
-    root = parser.parse_args().root
-    config = parse(read_json(root / "config.json"), str(root / "config.json"))
-    frame = measured(config, root)
+    parser.add_argument("root", nargs="?", type=Path, help="the folder of a finished run")
+    parser.add_argument(
+        "--train", nargs=3, metavar=("ARCH", "DATASET", "PRECISION"), help="time a training"
+    )
+    options = parser.parse_args()
+    if (options.root is None) == (options.train is None):
+        parser.error("name a finished run, or time a training with --train")
+    if options.train:
+        frame = timed(*options.train)
+    else:
+        file = options.root / "config.json"
+        frame = measured(parse(read_json(file), str(file)), options.root)
     for name in ("seconds", "low", "high"):
         frame[name] = frame[name].map("{:.4g}".format).replace("nan", "")
-    frame["memory_mb"] = frame["memory_mb"].astype("Int64")
-    write_text(costs.FILE, frame.to_csv(index_label="kind"))
+    old = pd.read_csv(costs.FILE, dtype=str, keep_default_na=False).set_index("kind")
+    frame["memory_mb"] = frame.get("memory_mb", pd.Series("", frame.index)).map(_whole)
+    write_text(costs.FILE, merged(old, frame.astype(str)).to_csv(index_label="kind"))
+
+
+def _whole(value: float | str) -> str:
+    return "" if value == "" or pd.isna(value) else str(int(value))
 
 
 if __name__ == "__main__":
