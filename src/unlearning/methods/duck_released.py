@@ -10,17 +10,19 @@ when on (all off, this is `duck`, bit for bit):
     extra_step          (D3)  R + 1 updates a batch, and one more forward pass of both batches
     row_for_label       (D4)  a centroid's row number is compared with the label
     centroid_batches    (D6)  centroids from so many retained batches; 0 means from all
-    drop_last           (D7)  homogeneous removal: incomplete batches are not learned from
+    drop_last           (D7)  homogeneous removal: incomplete batches are not learned from, nor
+                        do they count among `centroid_batches`
     second_phase        (D8, D10, D11)  two more epochs with forget and retain in one batch
 
-The second phase: a fresh Adam at 0.0001, cosine over 2 · 20 · (forget batches) steps whatever
-their number, L = CE(Γ(Ψ) / T, y) + λ_fgt / 10 · L_FGT, retained batches of 512, incomplete ones
-dropped. Class removal: the first forget batch beside each retained batch; homogeneous
-removal: each forget batch beside twenty of them. No stop test.
+The second phase: a fresh Adam at 0.0001 with the same weight decay, cosine over 2 · 20 · (forget
+batches) steps whatever their number, L = CE(Γ(Ψ) / T, y) + λ_fgt / 10 · L_FGT, retained batches
+of 512, incomplete ones dropped. Class removal: the first forget batch beside each retained
+batch; homogeneous removal: each forget batch beside twenty of them. No stop test.
 
 Touches: retain, forget. Departs from the release: it also leaves the dropped images out of the
 evaluation, which is common to all methods here; where a list entry is longer than the batch
-(class removal keeps the last, shorter batch) its first targets are taken.
+(class removal keeps the last, shorter batch) its first targets are taken; a part with fewer
+images than one batch is one batch, where the release's loader has none.
 """
 
 from __future__ import annotations
@@ -85,6 +87,7 @@ class _Run:
         kept = problem.indices("retain")
         if settings.centroid_batches:
             batches = index_batches(len(kept), settings.batch_size, problem.generator)
+            batches = _complete(batches, settings.batch_size) if self.drop_last else batches
             first = torch.cat(batches[: settings.centroid_batches])
             kept = kept[first.to(kept.device)]
         labels = problem.train.labels[kept]
@@ -103,8 +106,10 @@ class _Run:
 
     def _retain_batches(self, size: int, drop_last: bool):
         for images, labels, _ in self.problem.batches("retain", size):
-            if not drop_last or len(labels) >= size or len(self.problem.retain) < size:
+            if not drop_last:
                 yield images, labels
+            elif len(labels) >= size or len(self.problem.retain) < size:
+                yield images[:size], labels[:size]
 
     def _targets(self, positions, embeddings, number: int, anew: bool) -> torch.Tensor:
         """Targets of a batch: fixed, or the release's: looked up anew and kept, or entry b."""
@@ -150,7 +155,7 @@ class _Run:
     def second_phase(self) -> None:
         """Two epochs with forget and retain images in one batch."""
         model, problem, settings = self.model, self.problem, self.settings
-        optimizer = Adam(model.parameters(), lr=SECOND_LR)
+        optimizer = Adam(model.parameters(), lr=SECOND_LR, weight_decay=settings.weight_decay)
         removal = problem.scenario == "class_removal"
         passes = self._forget_batches(settings.batch_size)
         span = 2 * SECOND_RATIO * len(passes)
@@ -172,5 +177,8 @@ class _Run:
 
 
 def _complete(batches: list[torch.Tensor], size: int) -> list[torch.Tensor]:
-    """The batches that are not short, or all of them if the first one already is."""
-    return [b for b in batches if len(b) >= size] or batches
+    """The batches that are not short, or all of them if the first one already is.
+
+    A last image that `index_batches` joined to the batch before it goes as well.
+    """
+    return [b[:size] for b in batches if len(b) >= size] or batches
