@@ -290,6 +290,36 @@ MISTAKES = {
         "yield final\n            os.fsync",
         "test_provenance.py::test_the_old_file_is_there_until_the_new_one_is_whole",
     ),
+    "images of a folder that are not the published ones": (
+        "data/folders.py",
+        "if found[key] != expected:",
+        "if False:",
+        "test_folders.py",
+    ),
+    "a part scored beside a later part's oracle alone": (
+        "grid.py",
+        "for part in experiment.listed[:number]:",
+        "for part in experiment.listed[:0]:",
+        "test_parts.py::test_a_part_is_scored_by_itself_and_again_beside_the_oracle",
+    ),
+    "a crop that mirrors the edge twice": (
+        "data/batches.py",
+        "return size - 1 - (size - 1 - positions.abs()).abs()",
+        "return size - 1 - (size - 1 - positions.abs()).clamp(min=0)",
+        "test_recipe.py",
+    ),
+    "a training in bfloat16 that goes on in float32": (
+        "device.py",
+        "    if started(wanted):",
+        "    if False:",
+        "test_precision.py",
+    ),
+    "a stop test on a share in float32": (
+        "training.py",
+        "return correct / len(labels)",
+        "return torch.tensor(correct / len(labels)).item()",
+        "test_release_steps.py",
+    ),
 }
 
 

@@ -50,7 +50,7 @@ def space(tmp_path_factory):
     return Workspace.create(tmp_path_factory.mktemp("costs"))
 
 
-@pytest.mark.parametrize("name", ["mini", "paper", "fashion"])
+@pytest.mark.parametrize("name", ["mini", "paper", "fashion", "cifar"])
 def test_the_jobs_are_those_that_snakemake_plans(space, name):
     counted = costs.counts(estimate(name).jobs)
     assert counted == space.planned(config=f"configs/{name}.yaml")
