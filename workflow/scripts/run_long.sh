@@ -24,6 +24,7 @@ if [ -e run.pid ] && kill -0 "$(cat run.pid)" 2>/dev/null; then
   exit 1
 fi
 export PYTHONPATH="$PWD/src"
+export UNLEARNING_UNTIMED=1 # seconds beside other work are no times
 snakemake --unlock --configfile "$config" --cores 1 >/dev/null 2>&1 || true
 # Linux may schedule sessions as groups, between which `nice` alone says nothing.
 setsid --fork bash -c '

@@ -6,6 +6,7 @@ import argparse
 import copy
 import functools
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +57,9 @@ def main(argv: list[str]) -> None:
     reference of the stop rule. With `retain_evaluated` in the settings the training images are D_f
     and a fixed sample of so many others. Cut rows are the bits of an evaluation of all images; of
     one of the sample alone, whose batches are others, the last bits may differ.
+
+    UNLEARNING_UNTIMED=1 is for a run beside other work: its seconds are no times to compare. The
+    record keeps them as `wall_seconds`, and the two spans stay empty.
     """
     parser = argparse.ArgumentParser(prog="unlearning unlearn", description=__doc__)
     parser.add_argument("--data", required=True, help="packed data set (safetensors)")
@@ -126,9 +130,12 @@ def main(argv: list[str]) -> None:
         print(f"{status}: {reason}", flush=True)
     save_tensors(options.outputs, outputs)
     seconds, whole = _seconds(settings["base_method"], problem, start, before)
+    timed = os.environ.get("UNLEARNING_UNTIMED", "") != "1"
     record |= {
-        "unlearning_seconds": seconds if status == "ok" else None,
-        "official_seconds": whole if status == "ok" else None,
+        "unlearning_seconds": seconds if status == "ok" and timed else None,
+        "official_seconds": whole if status == "ok" and timed else None,
+        "timed": timed,
+        "wall_seconds": seconds,
         "start_code_sha256": start["code_sha256"],
         "status": status,
         "reason": reason,
