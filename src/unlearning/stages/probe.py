@@ -19,9 +19,9 @@ from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split
 from unlearning.device import choose_device
 from unlearning.entry import stage_modules
+from unlearning.evaluated import train_rows
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import Unmeasurable, measure, tell
-from unlearning.metrics.accuracy import by_part
 from unlearning.metrics.representation import balanced_sample, linear_cka, linear_probe
 from unlearning.models import ERM
 from unlearning.models.base import Classifier
@@ -142,5 +142,7 @@ def probe_accuracy(
 
 
 def _forget_accuracy(cell: Path, split: Mapping[str, Any]) -> float:
-    logits, labels = by_part(load_outputs(cell / "outputs.safetensors"), split)["forget"]
-    return float((logits.argmax(1) == labels).mean())
+    outputs = load_outputs(cell / "outputs.safetensors")
+    rows = train_rows(outputs, split["forget"])
+    right = outputs["train_logits"][rows].argmax(1) == outputs["train_labels"][rows]
+    return float(right.mean())
