@@ -96,10 +96,10 @@ def test_the_papers_grid_is_counted_in_gpu_hours_of_a_stated_gpu():
 
 def test_an_architecture_that_was_not_measured_is_scaled_and_says_so():
     raw = yaml.safe_load((PROJECT / "configs/cifar10_fast.yaml").read_text(encoding="utf-8"))
-    raw["experiments"][0]["resources"]["gpu"] = 0
+    raw["experiments"][0] |= {"arch": "allcnn", "resources": {"gpu": 0}}
     config, _ = plan(raw, "cifar10_fast", catalogue())
     found = Estimate(config, costs.read(TABLE), [], factor=1.0)
-    assert "not measured: train resnet18_3x3 3x32x32: from train" in found.text(1)
+    assert "not measured: train allcnn 3x32x32 bfloat16: from train resnet18" in found.text(1)
 
 
 def took():

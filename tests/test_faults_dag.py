@@ -113,7 +113,8 @@ def elsewhere(space: Workspace, file: str) -> list[str]:
     return [sys.executable, "-m", "unlearning", *verb.split()]
 
 
-ALL = {"make_split": 1, "train_original": 1, "train_oracle": 1, "unlearn": METHODS, **MEASURED}
+STARTS = {"train_original": 1, "evaluate": 1}
+ALL = {"make_split": 1, **STARTS, "train_oracle": 1, "unlearn": METHODS, **MEASURED}
 
 
 @pytest.mark.parametrize(

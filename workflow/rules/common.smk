@@ -191,7 +191,8 @@ def cells_to_probe(w):
 def scored(w):
     """The cells of one file of scores: of a group and part."""
     file = f"{w.experiment}/scores/{w.scenario}/{w.split}/train-{w.train_seed}{w.part}.json"
-    return [c for c in SCORED[file] if runs_here(c)]
+    run = set(group_of(w))
+    return [c for c in SCORED[file] if c in run]
 
 
 def cells_to_score(w):
