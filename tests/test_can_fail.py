@@ -208,7 +208,7 @@ MISTAKES = {
     ),
     "retain and forget exchanged": (
         "metrics/accuracy.py",
-        "accuracy(train, ~forget)",
+        "accuracy(train, retain)",
         "accuracy(train, forget)",
         "test_splits.py",
     ),

@@ -124,7 +124,7 @@ ALL = {"make_split": 1, **STARTS, "train_oracle": 1, "unlearn": METHODS, **MEASU
         (
             "corrupt_weights",
             f"{ORIGINAL}/model.safetensors",
-            {"train_original": 1, "unlearn": METHODS - 1, **MEASURED},
+            {**STARTS, "unlearn": METHODS - 1, **MEASURED},
         ),
         ("corrupt_record", f"{DUCK}/record.json", {"unlearn": 1, **MEASURED}),
     ],
@@ -163,9 +163,9 @@ def test_a_record_of_other_weights_than_are_there_is_named(space):
         shutil.copytree(kept, space.root / ORIGINAL, dirs_exist_ok=True)
         shutil.rmtree(kept)
     named = {line.split(": ")[0]: line for line in lines[:-1]}
-    assert status == 1 and set(named) == {
-        f"{GROUP}/{method}/unlearn-0/record.json" for method in ("original", "fine_tuning", "duck")
-    }
+    made_from_it = [f"{GROUP}/{m}/unlearn-0" for m in ("original", "fine_tuning", "duck")]
+    made_from_it.append(f"{ORIGINAL}/evaluated")
+    assert status == 1 and set(named) == {f"{folder}/record.json" for folder in made_from_it}
     assert all("made from other files: its start" in line for line in named.values())
 
 
