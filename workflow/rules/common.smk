@@ -4,6 +4,7 @@ import glob
 import json
 import math
 import shlex
+import threading
 
 from snakemake.exceptions import WorkflowError
 
@@ -52,6 +53,9 @@ def begin():
     except ValueError as error:
         raise WorkflowError(str(error)) from None
     forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
+    # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
+    # thread holds at that moment, as it starts a job, would never be free again.
+    workflow.scheduler._lock = threading.RLock()
     if workflow.local_exec:
         # Snakemake 9.27 starts a timer at each look at the queue, and each timer causes a look:
         # they pile up, and after 390 jobs took a third of a core. No queue is to be spared here.
