@@ -223,6 +223,24 @@ def ranks(config: RunConfig) -> dict[tuple[str, str], int]:
     return found
 
 
+def first_wanted(config: RunConfig) -> dict[tuple, int]:
+    """The rank of the first part that wants a job.
+
+    Keys: (experiment, group, method) of a cell and of an oracle, (experiment, training seed) of an
+    original; models are those of the experiment in whose folder they lie.
+    """
+    rank_of, found = ranks(config), {}
+    for experiment in config.experiments:
+        home = experiment.models_of or experiment.label
+        for cell, number in parts_of(experiment).items():
+            rank = rank_of[experiment.label, experiment.listed[number].name]
+            keys = {(experiment.label, cell.group, cell.method), (home, cell.train_seed)}
+            if cell.method == "oracle":
+                keys.add((home, cell.group, "oracle"))
+            found |= {key: min(rank, found.get(key, rank)) for key in keys}
+    return found
+
+
 def scored(experiment: Experiment) -> dict[str, list[Cell]]:
     """The cells of each file of scores, by its path below the run's folder.
 

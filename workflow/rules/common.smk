@@ -244,9 +244,11 @@ def early(base):
             rank = RANKS.get((w.experiment, w.part.removeprefix(".")), 0)
         elif hasattr(w, "shadow"):
             rank = min(r for (label, _), r in RANKS.items() if label == w.experiment)
+        elif hasattr(w, "trunk"):
+            rank = WANTED.get((w.experiment, int(w.train_seed)), 0)
         else:
-            key = w.experiment, w.scenario, w.split, w.get("method", "oracle")
-            rank = PARTS.get((*key, int(w.train_seed)), 0)
+            group = f"{w.scenario}/{w.split}/train-{w.train_seed}"
+            rank = WANTED.get((w.experiment, group, w.get("method", "oracle")), 0)
         return base + 100 * (1 + max(RANKS.values()) - rank)
 
     return priority
@@ -480,13 +482,7 @@ GROUPS = {}
 for c in (*CELLS, *STUDY_CELLS, *TUNING_CELLS):
     GROUPS.setdefault((c.experiment, c.scenario, c.split, c.train_seed), []).append(c)
 RANKS = grid.ranks(CONFIG)
-PARTS = {}  # the rank of a method on a forget set
-for e in CONFIG.experiments:
-    for c, number in grid.parts_of(e).items():
-        rank = RANKS[e.label, e.listed[number].name]
-        PARTS.setdefault(
-            (c.experiment, c.scenario, c.split, c.method, c.train_seed), rank
-        )
+WANTED = grid.first_wanted(CONFIG)
 SCORED = {f: cells for e in EXPERIMENTS.values() for f, cells in grid.scored(e).items()}
 MODELS = sorted(
     {

@@ -13,7 +13,7 @@ rule train_original:
         results("logs/{trunk}/{experiment}/train-{train_seed}.log"),
     benchmark:
         results("logs/{trunk}/{experiment}/train-{train_seed}.benchmark.tsv")
-    priority: 1_000_000  # everything waits for it
+    priority: early(50)  # everything waits for it
     conda:
         "../../environment.yml"
     threads: resource_of("threads")
@@ -67,7 +67,7 @@ rule evaluate:
         record=original("evaluated/record.json"),
     log:
         results("logs/evaluate/{trunk}/{experiment}/train-{train_seed}.log"),
-    priority: 1_000_000
+    priority: early(50)
     conda:
         "../../environment.yml"
     threads: resource_of("threads")
