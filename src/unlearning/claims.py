@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from unlearning.metrics import names
+from unlearning.recipe import shown
+from unlearning.yaml_files import advice, read_yaml
 
 FILES = {
     "runs": "runs",
@@ -149,12 +150,10 @@ def read_claims(path: str | Path) -> list[Claim]:
     """Read claims.yaml: a list of claims.
 
     Raises ValueError, naming the file, the claim and the key, for a file that is no such list, an
-    unknown or missing key, a combination that no predicate has, and a claim given twice.
+    unknown or missing key, a combination that no predicate has, and a claim given twice; and as
+    `read_yaml` does.
     """
-    try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid YAML ({error})") from error
+    raw = read_yaml(path)
     if not isinstance(raw, list) or not raw:
         raise ValueError(f"{path}: must be a list of claims, one or more")
     found: dict[str, Claim] = {}
@@ -176,4 +175,6 @@ def _parse(entry: object, path: str | Path, number: int) -> Claim:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = f"unknown key; known: {', '.join(Claim.model_fields)}"
+    elif first["type"] == "float_type":
+        message += f", got {shown(first['input'])}{advice(first['input'])}"
     raise ValueError(f"{path}: claim {name}: {f'{key}: ' if key else ''}{message}")

@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from unlearning.methods import REFERENCES
 from unlearning.models import FAMILIES, PRETRAINED
-from unlearning.recipe import VALIDATION_SHARE, Recipe, Resolution, Strict, shown
+from unlearning.recipe import VALIDATION_SHARE, Number, Recipe, Resolution, Strict, shown
+from unlearning.resources import Resources
 from unlearning.scenarios import (
     ClassRemoval,
     Draw,
@@ -28,6 +29,7 @@ from unlearning.studies import (
     check_shared_models,
     check_study,
 )
+from unlearning.yaml_files import advice
 
 if TYPE_CHECKING:
     from unlearning.data.catalogue import DatasetInfo
@@ -53,15 +55,6 @@ class Variant(Strict):
     name: Name
     method: str
     settings: dict[str, Any] = Field(default_factory=dict)
-
-
-class Resources(Strict):
-    """What one training or unlearning job asks of a scheduler; a second attempt asks for more."""
-
-    runtime: int = Field(30, gt=0, description="minutes")
-    mem_mb: int = Field(3000, gt=0)
-    gpu: int = Field(0, ge=0)
-    threads: int = Field(1, gt=0)
 
 
 class Tuning(Strict):
@@ -131,7 +124,7 @@ class Experiment(Strict):
     arch: str
     name: Name | None = None
     pretrained: bool = False
-    head_dropout: float = Field(0.0, ge=0, lt=1)
+    head_dropout: Number = Field(0.0, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluation: Literal["test", "validation"] = "test"
     training: Recipe
@@ -450,7 +443,8 @@ def _describe(error: Mapping[str, Any], file: str | Path) -> str:
         return f"{file}: {key}: this key is needed and missing"
     message = error["msg"].removeprefix("Value error, ")
     got = "" if error["type"] == "value_error" else f", got {shown(error['input'])}"
-    return f"{file}: {key}: {message[0].lower()}{message[1:]}{got}"
+    hint = advice(error["input"]) if error["type"] in ("int_type", "float_type") else ""
+    return f"{file}: {key}: {message[0].lower()}{message[1:]}{got}{hint}"
 
 
 def _name(key: Any) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import pandas as pd
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from unlearning.comparisons import ALPHA, holm, paired
@@ -20,6 +19,7 @@ from unlearning.recipe import Strict
 from unlearning.scenarios import unique
 from unlearning.stats import summarise
 from unlearning.tables import CELL, GROUP, read_runs
+from unlearning.yaml_files import read_yaml
 
 BASELINE = "duck"
 NOT_MEASURED = "not measured"
@@ -66,15 +66,12 @@ def read_decisions(path: str | Path) -> list[Decision]:
     """The decisions of a YAML file, in the order of PARTS and then of the file.
 
     Raises ValueError, naming the file, the entry and the key, for what is not valid YAML, an
-    unknown or missing key, a value of another kind, and a decision that stands twice.
+    unknown or missing key, a value of another kind, a key or a decision that stands twice.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    raw = read_yaml(path)
     try:
-        raw = yaml.safe_load(text)
         found = TypeAdapter(list[Decision]).validate_python(raw)
         unique([one.decision for one in found], "decision")
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML ({error})") from error
     except ValidationError as error:
         raise ValueError("\n".join(_describe(e, raw, path) for e in error.errors())) from None
     except ValueError as error:

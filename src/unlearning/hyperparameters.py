@@ -21,10 +21,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from unlearning.config import ConfigError
 from unlearning.recipe import shown
+from unlearning.yaml_files import advice, read_yaml
 
 CONDITIONS = ("dataset", "arch", "scenario")
 FOLDER = "configs/methods"
@@ -131,11 +130,11 @@ def load(file: str | Path) -> dict[str, Any]:
 
 def _read(file: str | Path) -> Any:
     try:
-        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        return read_yaml(file)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not valid YAML in UTF-8: {error}") from None
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _blocks(blocks: Mapping[str, Any], key: str, file: str | Path) -> list:
@@ -196,7 +195,7 @@ def _check(given: Any, defaults: Mapping[str, Any], where: str) -> None:
         if not _same_type(value, defaults[key]):
             raise ConfigError(
                 f"{where}.{key}: should be a {type(defaults[key]).__name__} "
-                f"like {defaults[key]!r}, got {shown(value)}"
+                f"like {defaults[key]!r}, got {shown(value)}{advice(value)}"
             )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 VALIDATION_SHARE = 0.2
 """The share of the training images that `evaluation: validation` holds out."""
@@ -15,6 +16,16 @@ class Strict(BaseModel):
     """A block of settings: immutable, no unknown key, no silent conversion of types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def _exponent(value: Any) -> Any:
+    """The number of a text like 1e-3; any other value as it is."""
+    form = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+"
+    return float(value) if isinstance(value, str) and re.fullmatch(form, value) else value
+
+
+Number = Annotated[float, BeforeValidator(_exponent)]
+"""A real number, also as a text like 1e-3: YAML 1.1, and so Snakemake, reads that as text."""
 
 
 def shown(value: Any) -> str:
@@ -42,13 +53,13 @@ class Recipe(Strict):
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
-    lr: float = Field(gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
+    lr: Number = Field(gt=0)
+    momentum: Number = Field(0.9, ge=0, lt=1)
+    weight_decay: Number = Field(0.0, ge=0)
     weight_decay_on: Literal["all", "matrices"] = "all"
     nesterov: bool = False
     schedule: Literal["onecycle", "cosine", "constant", "triangle"] = "cosine"
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: Number = Field(0.0, ge=0, lt=1)
     flip: bool = False
     crop: int = Field(0, ge=0)
     padding: Literal["zeros", "reflect"] = "zeros"

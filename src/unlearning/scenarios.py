@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from unlearning.recipe import Strict, shown
+from unlearning.recipe import Number, Strict, shown
 
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)]
 
@@ -79,7 +79,7 @@ class HomogeneousRemoval(Strict):
     seeds; `release` draws the authors' own indices (CIFAR-10, CIFAR-100, TinyImageNet).
     """
 
-    fraction: float | None = Field(None, gt=0, lt=1)
+    fraction: Number | None = Field(None, gt=0, lt=1)
     count: int | None = Field(None, gt=0)
     split_seeds: Seeds
     indices: Literal["own", "release"] = "own"

@@ -7,6 +7,7 @@ import shlex
 import threading
 
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 from unlearning import costs, forkserver, grid, hyperparameters, plan
 from unlearning.data.catalogue import catalogue
@@ -18,6 +19,7 @@ from unlearning.models import ERM
 from unlearning.entry import stage_modules
 from unlearning.provenance import code_hash, script_hash
 from unlearning.stages.gather import FINDINGS
+from unlearning.yaml_files import read_yaml
 
 METHOD_FILES = "configs/methods"
 # Each figure and the CSV file that it is drawn from.
@@ -62,10 +64,20 @@ def begin():
         workflow.scheduler.job_rate_limiter = None
 
 
-def checked(config):
+def as_written():
+    """The config files, then --config. Snakemake's own reading takes 010 for 8, and of a key that
+    stands twice the last (unlearning.yaml_files)."""
+    found = {}
+    for file in workflow.configfiles:
+        update_config(found, read_yaml(file))
+    update_config(found, workflow.config_settings.config)
+    return {key: value for key, value in found.items() if key not in ASIDE}
+
+
+def checked():
     """The typed config and its searches; a problem ends Snakemake and touches nothing."""
     try:
-        return plan.plan(config, config_file(), DATASETS, METHOD_FILES)
+        return plan.plan(as_written(), config_file(), DATASETS, METHOD_FILES)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
 
@@ -462,7 +474,7 @@ MEASURED = costs.read()
 FINISHED = config.get("runs", "").rstrip("/")
 # What `--config` may say beside a config's own keys.
 ASIDE = ("runs", "gpu")
-CONFIG, TUNING = checked({key: config[key] for key in config if key not in ASIDE})
+CONFIG, TUNING = checked()
 # In the environment, not in a rule: where files come from never changes what they hold.
 os.environ.update(
     UNLEARNING_SOURCES=canonical_json(CONFIG.sources),

@@ -6,17 +6,16 @@ import argparse
 import shlex
 from pathlib import Path
 
-import yaml
-
 from unlearning.audit import audit
 from unlearning.audit_pages import documents
 from unlearning.claims import read_claims
-from unlearning.config import RunConfig, parse
+from unlearning.config import parse
 from unlearning.files import read_json, write_text
 from unlearning.render import markdown
 from unlearning.reported import read_reported
 from unlearning.tables import read_runs
 from unlearning.verdicts import judge, section
+from unlearning.yaml_files import read_yaml
 
 
 def main(argv: list[str]) -> None:
@@ -34,7 +33,7 @@ def main(argv: list[str]) -> None:
         read_reported(options.reported),
         read_runs(source / "runs.csv"),
         ours,
-        _grid(options.paper_grid),
+        parse(read_yaml(options.paper_grid), options.paper_grid),
         f"snakemake audit --configfile {shlex.quote(options.paper_grid)} --cores 16"
         " --resources gpu=1",
     )
@@ -45,11 +44,3 @@ def main(argv: list[str]) -> None:
     write_text(out / "claims.md", markdown(claims, "No claim"))
     for ending, text in documents(claims, numbers).items():
         write_text(out / f"audit.{ending}", text)
-
-
-def _grid(path: str) -> RunConfig:
-    """The paper's grid; a file that is no YAML is an error that names it."""
-    try:
-        return parse(yaml.safe_load(Path(path).read_text(encoding="utf-8")), path)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid YAML ({error})") from error

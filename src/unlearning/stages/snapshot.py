@@ -8,13 +8,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import yaml
-
 from unlearning import grid, hyperparameters
 from unlearning.data.catalogue import catalogue
 from unlearning.files import write_json
 from unlearning.plan import plan
 from unlearning.stages import collect, gather, tabulate
+from unlearning.yaml_files import read_yaml
 
 
 def main(argv: list[str]) -> None:
@@ -28,8 +27,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--methods", default=hyperparameters.FOLDER, help="the settings files")
     parser.add_argument("--out", required=True, help="folder for the files")
     options = parser.parse_args(argv)
-    raw = yaml.safe_load(Path(options.config).read_text(encoding="utf-8"))
-    config, _ = plan(raw, options.config, catalogue(), options.methods)
+    config, _ = plan(read_yaml(options.config), options.config, catalogue(), options.methods)
     config = config.model_copy(update={"partial": True})
     root, out = options.root or f"results/{config.run}", Path(options.out)
     write_json(out / "config.json", config.model_dump())

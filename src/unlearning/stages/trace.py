@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from unlearning import audit, evaluation, reported, verdicts
 from unlearning import trace as tracing
@@ -22,6 +21,7 @@ from unlearning.stages import tabulate, tabulate_studies
 from unlearning.study_layouts import LAYOUTS as STUDIES
 from unlearning.tables import scenario_table
 from unlearning.trace import NotFound, Run, Table
+from unlearning.yaml_files import read_yaml
 
 SHOWN = 24
 """So many values are printed; --json has all."""
@@ -92,7 +92,7 @@ def _evaluated(name: str, run: Run, row: dict, column: str) -> pd.DataFrame:
 
 def _audit(paper: Path, grid: Path, run: Run) -> pd.DataFrame:
     ours = run.folder / "config.json"
-    whole = parse(yaml.safe_load(grid.read_text(encoding="utf-8")), str(grid))
+    whole = parse(read_yaml(grid), str(grid))
     numbers = reported.read_reported(paper / "reported.csv")
     return audit.audit(numbers, run.runs, parse(read_json(ours), str(ours)), whole, "")
 
