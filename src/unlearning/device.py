@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
 import torch
 
+from unlearning import gpus
 from unlearning.provenance import deterministic
 
 
 def choose_device(threads: int) -> str:
-    """`cuda` if there is one, else `cpu`; UNLEARNING_DEVICE overrides. Sets torch's threads.
+    """`cuda` if there is a GPU, else `cpu`; sets torch's threads and its current GPU.
+
+    UNLEARNING_DEVICE overrides: `cpu`, `cuda` or `cuda:N`. Which GPU `cuda` then is: `gpus.take`.
 
     One thread a job makes results independent of how many cores a machine has. On a GPU sums still
     come in any order; UNLEARNING_DETERMINISTIC=1 asks for algorithms with one order alone, which
@@ -21,13 +25,13 @@ def choose_device(threads: int) -> str:
     if deterministic():
         repeat_bits()
     wanted = os.environ.get("UNLEARNING_DEVICE", "auto")
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"UNLEARNING_DEVICE must be auto, cpu or cuda, not {wanted!r}")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ValueError("UNLEARNING_DEVICE is cuda, but torch finds no such device here")
-    if wanted != "auto":
-        return wanted
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", wanted):
+        raise ValueError(f"UNLEARNING_DEVICE must be auto, cpu, cuda or cuda:N, not {wanted!r}")
+    index = None if wanted == "cpu" else gpus.take(wanted)
+    if index is None:
+        return "cpu"
+    torch.cuda.set_device(index)
+    return "cuda"
 
 
 def repeat_bits() -> None:

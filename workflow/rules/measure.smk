@@ -86,7 +86,8 @@ rule probe:
     message:
         "probe {wildcards.split} of {wildcards.experiment}, train seed {wildcards.train_seed}"
     shell:
-        "python -m unlearning probe --data {input.data} --split {input.split}"
+        "UNLEARNING_GPU={resources.gpu}"
+        " python -m unlearning probe --data {input.data} --split {input.split}"
         " --folder {params.folder} --cells {params.cells:q} {params.oracle}"
         " --threads {threads} --out {output} > {log} 2>&1"
 

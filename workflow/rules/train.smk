@@ -28,7 +28,8 @@ rule train_original:
     message:
         "train {wildcards.trunk} of {wildcards.experiment}, seed {wildcards.train_seed}"
     shell:
-        "python -m unlearning train --data {input.data} {params.split}"
+        "UNLEARNING_GPU={resources.gpu}"
+        " python -m unlearning train --data {input.data} {params.split}"
         " --settings {params.settings:q}"
         " --model {output.model} --record {output.record} > {log} 2>&1"
 
@@ -81,7 +82,8 @@ rule evaluate:
     message:
         "evaluate {wildcards.trunk} of {wildcards.experiment}, seed {wildcards.train_seed}"
     shell:
-        "python -m unlearning evaluate --data {input.data} --start {input.start}"
+        "UNLEARNING_GPU={resources.gpu}"
+        " python -m unlearning evaluate --data {input.data} --start {input.start}"
         " --start-record {input.start_record} --settings {params.settings:q}"
         " --outputs {output.outputs} --record {output.record} > {log} 2>&1"
 
@@ -111,5 +113,6 @@ rule train_shadow:
     message:
         "train shadow model {wildcards.shadow} of {wildcards.experiment}"
     shell:
-        "python -m unlearning shadow --data {input.data} --settings {params.settings:q}"
+        "UNLEARNING_GPU={resources.gpu}"
+        " python -m unlearning shadow --data {input.data} --settings {params.settings:q}"
         " --outputs {output.outputs} --record {output.record} > {log} 2>&1"

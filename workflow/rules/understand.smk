@@ -63,7 +63,8 @@ rule examine:
         "examine the feature space of {wildcards.experiment} without {wildcards.split},"
         " train seed {wildcards.train_seed}"
     shell:
-        "python -m unlearning {params.verb} --data {input.data} --split {input.split}"
+        "UNLEARNING_GPU={resources.gpu}"
+        " python -m unlearning {params.verb} --data {input.data} --split {input.split}"
         " --folder {params.folder} --cells {params.cells:q} {params.options}"
         " --threads {threads} --out {output} > {log} 2>&1"
 

@@ -37,7 +37,8 @@ rule unlearn:
         "unlearn {wildcards.split} of {wildcards.experiment} with {wildcards.method},"
         " train seed {wildcards.train_seed}, unlearn seed {wildcards.unlearn_seed}"
     shell:
-        "python -m unlearning unlearn --data {input.data} --split {input.split}"
+        "UNLEARNING_GPU={resources.gpu}"
+        " python -m unlearning unlearn --data {input.data} --split {input.split}"
         " --start {input.start} --start-record {input.start_record} {params.evaluated}"
         " --settings {params.settings:q} --model {output.model}"
         " --outputs {output.outputs} --record {output.record} > {log} 2>&1"
