@@ -60,7 +60,9 @@ def _commit() -> str:
     """The commit, and whether files other than the results differ from it."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", *words], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+        )
         return done.stdout.strip()
 
     results = ":!benchmarks/RESULTS.md"

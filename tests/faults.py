@@ -35,7 +35,9 @@ class Child:
                 out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 for stream in (1, 2):
                     os.dup2(out, stream)
-                sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1) for n in (1, 2))
+                sys.stdout, sys.stderr = (
+                    os.fdopen(n, "w", buffering=1, encoding="utf-8") for n in (1, 2)
+                )
                 work()
                 status = 0
             except SystemExit as end:
@@ -69,7 +71,7 @@ class Child:
 
     @property
     def words(self) -> str:
-        return self.log.read_text()
+        return self.log.read_text(encoding="utf-8")
 
 
 def die() -> None:
@@ -110,7 +112,7 @@ def mounted(folder: Path, size: str) -> Iterator[Disk]:
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8")
     except FileNotFoundError:
         pytest.skip("no mount command: a full disk cannot be made")
     if done.returncode != 0:

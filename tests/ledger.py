@@ -56,5 +56,5 @@ def count(what: str, times: int = 1, lost: int = 0) -> None:
     if what not in DONE:
         raise ValueError(f"{what} is none of {', '.join(DONE)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with open(FOLDER / f"{os.getpid()}.csv", "a", newline="") as handle:
+    with open(FOLDER / f"{os.getpid()}.csv", "a", newline="", encoding="utf-8") as handle:
         csv.writer(handle).writerow([what, times, lost])

@@ -33,7 +33,7 @@ class Workspace:
             source = PROJECT / part
             copy = shutil.copytree if source.is_dir() else shutil.copy
             copy(source, root / part, **({"ignore": skip} if source.is_dir() else {}))
-        (root / "configs/tiny.yaml").write_text((PROJECT / "tests/tiny.yaml").read_text())
+        shutil.copy(PROJECT / "tests/tiny.yaml", root / "configs/tiny.yaml")
         return cls(root)
 
     def environment(self) -> dict[str, str]:
@@ -50,7 +50,7 @@ class Workspace:
             env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             timeout=timeout,
         )
         return done.returncode, done.stdout
@@ -79,9 +79,9 @@ class Workspace:
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text that must be there."""
         path = self.root / file
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert old in text, f"{old!r} is not in {file}"
-        path.write_text(text.replace(old, new))
+        path.write_text(text.replace(old, new), encoding="utf-8")
 
     def contents(self, folder: str = "results") -> dict[str, bytes]:
         """Every file below a folder with its content, logs left out."""

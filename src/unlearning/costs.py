@@ -312,7 +312,7 @@ class Cost:
 
 def read(path: str | Path = FILE) -> dict[str, Cost]:
     """The table of measured costs, by kind. Raises ValueError, naming the file, if it is none."""
-    with open(path, newline="", encoding="utf-8") as handle:
+    with open(path, newline="", encoding="utf-8-sig") as handle:
         try:
             rows = {row.pop("kind"): row for row in csv.DictReader(handle)}
             return {

@@ -90,7 +90,7 @@ def _address() -> str:
     would escape the limits of its job.
     """
     limits = Path("/proc/self/cgroup")
-    inside = limits.read_text() if limits.exists() else ""
+    inside = limits.read_text(encoding="utf-8") if limits.exists() else ""
     inside += os.environ.get("SLURM_JOB_ID", "")
     name = zlib.crc32(f"{sys.prefix} {Path(__file__).parent} {inside}".encode())
     return os.path.join(os.environ[FOLDER], f"{name:08x}")

@@ -49,7 +49,10 @@ def script_hash(*paths: str | Path) -> str:
     digest = hashlib.sha256()
     library: set[Path] = set()
     for path in map(Path, paths):
-        imports, text = _read(path) if path.suffix == ".py" else ([], path.read_text())
+        if path.suffix == ".py":
+            imports, text = _read(path)
+        else:
+            imports, text = [], path.read_text(encoding="utf-8-sig")  # an editor's mark is no edit
         digest.update(text.encode() + b"\0")
         library.update(imports)
     names = sorted(map(_dotted, library))
@@ -195,7 +198,8 @@ def _git(*arguments: str) -> str | None:
             ["git", *arguments],
             cwd=PACKAGE,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=20,
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
         )

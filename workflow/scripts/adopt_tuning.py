@@ -22,7 +22,7 @@ def winners(traces: list[Path]) -> dict[str, list[str]]:
     """The YAML blocks of each method's best candidates, from the traces of all runs."""
     found: dict[str, list[str]] = {}
     for trace in traces:
-        with open(trace, newline="", encoding="utf-8") as handle:
+        with open(trace, newline="", encoding="utf-8-sig") as handle:
             rows = list(csv.DictReader(handle))
         for row in rows:
             if row["chosen"]:

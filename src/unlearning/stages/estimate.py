@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
 
 def stated_gpu(name: str, path: str | Path = GPUS) -> dict[str, float]:
     """Operations a second that a GPU is said to sustain, by precision; ValueError if unknown."""
-    with open(path, newline="", encoding="utf-8") as handle:
+    with open(path, newline="", encoding="utf-8-sig") as handle:
         rows = {row["name"]: row for row in csv.DictReader(handle)}
     if name not in rows:
         raise ValueError(f"{path}: unknown GPU {name!r}; known: {', '.join(rows)}")
