@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,27 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def latin(tmp_path_factory):
+    """The folder of a locale in ISO-8859-1; skips where none can be made."""
+    folder = tmp_path_factory.mktemp("locales")
+    words = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(folder / "en_US.ISO-8859-1")]
+    try:
+        subprocess.run(words, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no locale in ISO-8859-1 can be made here: {error}")
+    return folder
+
+
+@pytest.fixture(params=["C", "en_US.ISO-8859-1"])
+def another_locale(request):
+    """The environment of a locale that is not UTF-8, in a Python that does not ignore it."""
+    found = {"LC_ALL": request.param, "PYTHONUTF8": "0"}
+    if request.param != "C":
+        found["LOCPATH"] = str(request.getfixturevalue("latin"))
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

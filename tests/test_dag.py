@@ -252,6 +252,13 @@ def test_a_comment_a_docstring_or_a_touch_reruns_nothing(edited):
     assert edited.planned() == {}
 
 
+def test_another_locale_reruns_nothing(finished, another_locale, monkeypatch):
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    for name, value in another_locale.items():
+        monkeypatch.setenv(name, value)
+    assert finished.planned() == {}
+
+
 def test_a_cell_that_is_gone_is_made_again_or_shown_as_missing(edited):
     cell = edited.root / EXPERIMENT / "runs/class_removal/class-0/train-0/duck/unlearn-0"
     runs_csv = edited.root / "results/tiny/runs.csv"

@@ -27,6 +27,7 @@ from workspace import Workspace
 from unlearning import grid
 from unlearning.config import ConfigError
 from unlearning.plan import plan
+from unlearning.yaml_files import read_yaml
 
 FILE = "configs/mine.yaml"
 PLANNED = 120 if ledger.NIGHTLY else 24
@@ -254,8 +255,8 @@ def test_snakemake_plans_a_config_or_says_what_is_wrong(space, tally, raw):
     times, lost = tally.get("fuzz_plan", (0, 0))
     tally["fuzz_plan"] = times + 1, lost + 1
     text = yaml.safe_dump(raw.value, allow_unicode=True)
-    found = run_or_error(yaml.safe_load(text))
     status, words = planned(space, text.encode())
+    found = run_or_error(read_yaml(space.root / FILE))
     if isinstance(found, list):
         assert status == 0 and "Traceback" not in words, words[-3000:]
     else:

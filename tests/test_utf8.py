@@ -98,31 +98,10 @@ def test_a_call_of_bytes_or_with_an_encoding_is_not(call):
     assert unnamed(ast.parse(call)) == []
 
 
-@pytest.fixture(scope="module")
-def latin(tmp_path_factory):
-    """The folder of a locale in ISO-8859-1; skips where none can be made."""
-    folder = tmp_path_factory.mktemp("locales")
-    words = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(folder / "en_US.ISO-8859-1")]
-    try:
-        subprocess.run(words, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no locale in ISO-8859-1 can be made here: {error}")
-    return folder
-
-
-@pytest.fixture(params=["C", "en_US.ISO-8859-1"])
-def another(request):
-    """The environment of a locale that is not UTF-8, in a Python that does not ignore it."""
-    found = {"LC_ALL": request.param, "PYTHONUTF8": "0"}
-    if request.param != "C":
-        found["LOCPATH"] = str(request.getfixturevalue("latin"))
-    return found
-
-
 def printed(*words, **environment):
     """What a Python of its own prints in a locale, as UTF-8."""
-    names = ("LC_ALL", "LC_CTYPE", "LANG", "PYTHONIOENCODING", "PYTHONUTF8")
-    plain = {name: value for name, value in os.environ.items() if name not in names}
+    ours = ("LC_ALL", "PYTHONIOENCODING", "PYTHONUTF8")
+    plain = {name: value for name, value in os.environ.items() if name not in ours}
     done = subprocess.run(
         [sys.executable, *words],
         cwd=PROJECT,
@@ -133,11 +112,11 @@ def printed(*words, **environment):
     return done.stdout.decode("utf-8").splitlines()
 
 
-def test_a_hash_is_the_same_in_another_locale(another):
-    locale, found = printed("-c", HASHES, **another)
+def test_a_hash_is_the_same_in_another_locale(another_locale):
+    locale, found = printed("-c", HASHES, **another_locale)
     assert locale.lower() not in ("utf-8", "utf8"), "the locale was not taken"
     assert printed("-c", HASHES, PYTHONUTF8="1") == ["utf-8", found]
 
 
-def test_what_is_printed_is_utf_8_in_another_locale(another):
-    assert printed("-m", "unlearning", "--help", **another)[0].endswith("VERB …")
+def test_what_is_printed_is_utf_8_in_another_locale(another_locale):
+    assert printed("-m", "unlearning", "--help", **another_locale)[0].endswith("VERB …")

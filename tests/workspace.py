@@ -51,6 +51,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
+            errors="replace",
             timeout=timeout,
         )
         return done.returncode, done.stdout

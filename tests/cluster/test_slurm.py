@@ -63,6 +63,7 @@ class Submission:
     def __init__(self, cluster, space, run, *words, profile=(*PROFILE, *NODE)):
         shims = cluster.environment["PATH"].split(os.pathsep)[0]
         environment = space.environment() | cluster.environment
+        environment["UNLEARNING_DEVICE"] = "cpu"  # the node's GPUs are made up
         environment["PATH"] = os.pathsep.join((shims, space.environment()["PATH"]))
         self.before = {job["JobId"] for job in cluster.jobs()}
         self.cluster, self.file = cluster, space.root / f"said-{time.monotonic_ns()}"
