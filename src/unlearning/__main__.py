@@ -16,7 +16,7 @@ STAGES = Path(__file__).parent / "stages"
 
 def main(argv: list[str]) -> None:
     """Run one verb; only its own stage is imported."""
-    _print_utf8()
+    print_utf8()
     verbs = sorted(path.stem for path in STAGES.glob("*.py") if path.stem != "__init__")
     if not argv or argv[0] not in verbs:
         asked_for_help = bool(argv) and argv[0] in ("-h", "--help")
@@ -34,14 +34,13 @@ def main(argv: list[str]) -> None:
 
 def run_verb(argv: list[str]) -> None:
     """Run one verb in this process; its last line says how long, or what failed."""
-    _print_utf8()
     with in_one_line():
         stage = importlib.import_module(f"unlearning.stages.{argv[0]}")
         with reported():
             stage.main(argv[1:])
 
 
-def _print_utf8() -> None:
+def print_utf8() -> None:
     """Let this process print UTF-8, whatever the locale."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -177,6 +177,7 @@ def _status(end: SystemExit) -> int:
 
 
 if __name__ == "__main__":
-    from unlearning.__main__ import run_verb
+    from unlearning.__main__ import print_utf8, run_verb
 
+    print_utf8()  # here: the streams of a job are others than those that Python opened
     serve(run_verb, sys.argv[1:])
