@@ -12,7 +12,7 @@ import pytest
 from faults import Child, leftovers
 from test_sources import Server, assert_packed, idx_sample
 
-from unlearning.data import sources
+from unlearning.data import download, sources
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def racer(info, out: Path, name: str, middle=lambda: None) -> Child:
     """A process that fetches; in the middle of its first download `middle` is called."""
 
     def work():
-        real, calls = sources._stream, []
+        real, calls = download._stream, []
 
         def halfway(file, target):
             calls.append(None)
@@ -38,7 +38,7 @@ def racer(info, out: Path, name: str, middle=lambda: None) -> Child:
                 middle()
             real(file, target)
 
-        sources._stream = halfway
+        download._stream = halfway
         sources.fetch(info, out, backoff=0.01)
 
     return Child(work, out.parent / f"{name}.log")

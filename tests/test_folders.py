@@ -19,8 +19,8 @@ from PIL import Image
 from test_sources import TABLE, Sample, assert_packed, make, pixels, refuse
 
 from unlearning.data import folders
-from unlearning.data.catalogue import DatasetInfo, catalogue
-from unlearning.data.readers import CIFAR, ChecksumError, FormatError
+from unlearning.data.catalogue import ChecksumError, DatasetInfo, FormatError, catalogue
+from unlearning.data.readers import CIFAR
 from unlearning.data.sources import fetch
 from unlearning.files import load_tensors, read_json
 

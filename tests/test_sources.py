@@ -35,17 +35,20 @@ import torch
 from PIL import Image
 
 from unlearning import vision
-from unlearning.data import readers, sources
+from unlearning.data import download, readers, sources
 from unlearning.data.catalogue import (
     COLUMNS,
     READER_NAMES,
+    ChecksumError,
     DataError,
     DatasetInfo,
     FileInfo,
+    FormatError,
     catalogue,
 )
-from unlearning.data.readers import FormatError, UnsafeArchive
-from unlearning.data.sources import ChecksumError, DownloadError, fetch
+from unlearning.data.download import DownloadError
+from unlearning.data.readers import UnsafeArchive
+from unlearning.data.sources import fetch
 from unlearning.files import load_tensors, sha256_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -315,7 +318,7 @@ def server():
 def naps(monkeypatch) -> list[float]:
     """Waiting between tries is noted instead of done."""
     naps = []
-    monkeypatch.setattr(sources.time, "sleep", naps.append)
+    monkeypatch.setattr(download.time, "sleep", naps.append)
     return naps
 
 
@@ -521,13 +524,13 @@ def test_endless_answer_is_not_stored(server, tmp_path, monkeypatch):
     sample = make("cifar10")
     (name,) = sample.files
     info = server.publish(sample.info, {name: sample.files[name] + bytes(2**22)})
-    sizes, verify = [], sources.verify
+    sizes, verify = [], download.verify
 
     def noting_verify(path, *rest):
         sizes.append(os.path.getsize(path))
         return verify(path, *rest)
 
-    monkeypatch.setattr(sources, "verify", noting_verify)
+    monkeypatch.setattr(download, "verify", noting_verify)
     refuse(info, tmp_path, ChecksumError, name)
     assert sizes == [info.files[0].bytes + 1]
 
@@ -940,7 +943,7 @@ def mini(tmp_path_factory) -> tuple[dict, dict]:
 
 def test_packaged_subset_matches_the_catalogue(mini):
     for file in catalogue(TABLE)["fashion_mnist_mini"].files:
-        assert sources.verify(MINI / file.file, file) == file.checksum
+        assert download.verify(MINI / file.file, file) == file.checksum
         assert mini[1]["files"][file.file] == file.checksum
     assert "Copyright (c) 2017 Zalando SE" in (MINI / "LICENSE").read_text()
 

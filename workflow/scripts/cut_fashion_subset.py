@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from unlearning.data.catalogue import DataError, catalogue
+from unlearning.data.download import verify
 from unlearning.data.readers import IDX_FILES
-from unlearning.data.sources import verify
 from unlearning.files import whole
 from unlearning.seeds import seed_for
 

@@ -1,6 +1,6 @@
-"""The catalogue of data sets: `configs/datasets.csv` as checked, typed rows.
+"""What is fetched: `configs/datasets.csv` and `configs/weights.csv` as checked, typed rows.
 
-`contents.csv` next to it holds the content hashes that prove a folder of images.
+`contents.csv` next to them holds the content hashes that prove a folder of images.
 Snakemake reads it while it parses the rules, so nothing here imports torch, NumPy or a reader.
 """
 
@@ -21,12 +21,35 @@ _SHAPE = ["classes", "train", "test", "channels", "size", "mean", "std"]
 COLUMNS = [*_IDENTITY, *_SHAPE]
 _DIGEST = r"sha256:[0-9a-f]{64}"
 CONTENT_COLUMNS = ["name", "part", "images", "labels"]
+WEIGHTS_COLUMNS = ["name", "file", "checksum", "bytes", "url", "licence", "source"]
 READER_NAMES = ("idx", "cifar10", "cifar100", "tiny_imagenet")
 """What the column `reader` may say; `unlearning.data.readers.READERS` has a function for each."""
 
+_NAME = (r"[a-z0-9_]+", "lower-case letters, digits and _")
+_FILE = (r"[A-Za-z0-9][\w.-]*", "a plain file name")
+_URL = (r"(https?://\S+)?", "an http(s) address or nothing")
+_LICENCE = (r".+", "the licence, or that none is stated")
+_OF_WEIGHTS = {
+    "name": _NAME,
+    "file": _FILE,
+    "checksum": (_DIGEST, "sha256:HEX"),
+    "bytes": (r"[1-9][0-9]*", "the size in bytes"),
+    "url": _URL,
+    "licence": _LICENCE,
+    "source": (r".+", "who published them"),
+}
+
 
 class DataError(RuntimeError):
-    """A data set could not be had; the message says why and what to do."""
+    """A data set or pretrained weights could not be had; the message says why and what to do."""
+
+
+class ChecksumError(DataError):
+    """A file is not the one that the catalogue describes."""
+
+
+class FormatError(DataError):
+    """A verified file does not contain what its row promises."""
 
 
 class CatalogueError(DataError, ValueError):
@@ -91,6 +114,33 @@ class DatasetInfo:
             raise CatalogueError(f"not the JSON of a data set ({error!r}): {text[:200]}") from error
 
 
+@dataclasses.dataclass(frozen=True)
+class WeightsInfo:
+    """Pretrained weights: those of the network that torchvision calls `name`.
+
+    source: who published them, as torchvision's enum says it.
+    """
+
+    name: str
+    licence: str
+    source: str
+    file: FileInfo
+
+    def as_json(self) -> str:
+        """One line of canonical JSON; `from_json` gives an equal object back."""
+        return canonical_json(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> WeightsInfo:
+        """The weights that `as_json` wrote. Raises CatalogueError for anything else."""
+        try:
+            value = json.loads(text)
+            file = FileInfo(**{**value["file"], "also": ()})
+            return cls(**{**value, "file": file})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CatalogueError(f"not the JSON of weights ({error!r}): {text[:200]}") from error
+
+
 def catalogue(path: str | Path = "configs/datasets.csv") -> dict[str, DatasetInfo]:
     """Every data set of the table at `path`, by name, in the table's order.
 
@@ -113,6 +163,25 @@ def catalogue(path: str | Path = "configs/datasets.csv") -> dict[str, DatasetInf
         )
         for name in described
     }
+
+
+def weights_catalogue(path: str | Path = "configs/weights.csv") -> dict[str, WeightsInfo]:
+    """Every file of pretrained weights of the table at `path`, by name, in the table's order.
+
+    Raises CatalogueError (a ValueError) that names the file, line and column of the first mistake.
+    """
+    found: dict[str, WeightsInfo] = {}
+    for row, where in _rows(path, WEIGHTS_COLUMNS):
+        for column, (pattern, expected) in _OF_WEIGHTS.items():
+            if not re.fullmatch(pattern, row[column]):
+                raise CatalogueError(
+                    f"{where}, column {column}: expected {expected}, found {row[column]!r}"
+                )
+        if row["name"] in found:
+            raise CatalogueError(f"{where}, column name: {row['name']} is listed twice")
+        file = FileInfo(row["file"], row["checksum"], int(row["bytes"]), row["url"])
+        found[row["name"]] = WeightsInfo(row["name"], row["licence"], row["source"], file)
+    return found
 
 
 def _rows(path: str | Path, columns: list[str]) -> Iterator[tuple[dict[str, str], str]]:
@@ -188,18 +257,18 @@ def _parse_row(row: Mapping[str, str], where: str) -> dict[str, Any]:
     if (mean is None) != (std is None):
         raise fail("std", "a value wherever mean has one, and only there")
     return {
-        "name": text("name", r"[a-z0-9_]+", "lower-case letters, digits and _"),
+        "name": text("name", *_NAME),
         "version": text("version", r".+", "a version"),
-        "licence": text("licence", r".+", "the licence, or that none is stated"),
+        "licence": text("licence", *_LICENCE),
         "reader": row["reader"],
         **{key: positive(key) for key in ("classes", "train", "test", "channels", "size")},
         "mean": mean,
         "std": std,
         "file": FileInfo(
-            file=text("file", r"[A-Za-z0-9][\w.-]*", "a plain file name"),
+            file=text("file", *_FILE),
             checksum=checksums[0],
             bytes=sizes[0],
-            url=text("url", r"(https?://\S+)?", "an http(s) address or nothing"),
+            url=text("url", *_URL),
             also=tuple(zip(checksums[1:], sizes[1:], strict=True)),
         ),
     }

@@ -15,14 +15,12 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from unlearning.data.catalogue import DatasetInfo
+from unlearning.data.catalogue import ChecksumError, DatasetInfo, FormatError
 from unlearning.data.readers import (
     BOMB_FLOOR,
     CIFAR,
     TINY,
-    ChecksumError,
     Content,
-    FormatError,
     decode,
     joined,
     reading,

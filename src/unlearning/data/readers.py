@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearning.data.catalogue import DataError, DatasetInfo, FileInfo
+from unlearning.data.catalogue import DataError, DatasetInfo, FileInfo, FormatError
 from unlearning.vision import torchvision
 
 if TYPE_CHECKING:
@@ -62,14 +62,6 @@ class Content:
 
 class UnsafeArchive(DataError):
     """An archive holds something that no honest copy of the data set holds."""
-
-
-class ChecksumError(DataError):
-    """A file is not the one that the catalogue describes."""
-
-
-class FormatError(DataError):
-    """A verified file does not contain what its row promises."""
 
 
 # --- archives ---

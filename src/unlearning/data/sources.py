@@ -7,20 +7,21 @@ A new data set is one row there and, if its format is new, one reader in `reader
 
 from __future__ import annotations
 
-import http.client
 import logging
-import os
-import ssl
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearning.data.catalogue import DataError, DatasetInfo, FileInfo
+from unlearning.data.catalogue import (
+    ChecksumError,
+    DataError,
+    DatasetInfo,
+    FileInfo,
+    FormatError,
+)
+from unlearning.data.download import download, expanded, verify
 from unlearning.data.folders import content_hashes, read_folder, sought
-from unlearning.data.readers import READERS, ChecksumError, Content, FormatError
-from unlearning.files import save_tensors, sha256_file, whole, write_json
+from unlearning.data.readers import READERS, Content
+from unlearning.files import save_tensors, sha256_file, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -29,10 +30,6 @@ SYSTEM_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
 """Where a system package may have put a data set (Debian: dataset-fashion-mnist)."""
 
 log = logging.getLogger(__name__)
-
-
-class DownloadError(DataError):
-    """A file is not here and could not be downloaded."""
 
 
 def fetch(
@@ -90,7 +87,7 @@ def fetch(
 
 def _expanded(info: DatasetInfo, folder: str | Path) -> Path:
     """The folder that the config names, with `~` and $VARIABLES expanded."""
-    path = Path(os.path.expandvars(os.path.expanduser(folder)))
+    path = expanded(folder)
     if not path.is_dir():
         raise DataError(
             f"{path} is no folder: name the one that holds {info.name} in the config, as "
@@ -138,21 +135,6 @@ def _named(info: DatasetInfo, file: FileInfo, folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def verify(path: str | Path, file: FileInfo, advice: str = "Replace it.") -> str:
-    """The checksum of the file at `path`, which is one that the catalogue knows.
-
-    Raises ChecksumError that names the file, what was expected and found, and `advice`.
-    """
-    known = ((file.checksum, file.bytes), *file.also)
-    size = Path(path).stat().st_size
-    if size not in [expected for _, expected in known]:
-        raise ChecksumError(f"{path}: expected {file.bytes} bytes, found {size}. {advice}")
-    found = f"sha256:{sha256_file(path)}"
-    if (found, size) not in known:
-        raise ChecksumError(f"{path}: expected {file.checksum}, found {found}. {advice}")
-    return found
-
-
 def _obtain(
     info: DatasetInfo,
     file: FileInfo,
@@ -186,60 +168,11 @@ def _obtain(
             return cached, verify(cached, file, "Downloading it again.")
         except ChecksumError as error:
             log.warning("%s", error)
-    return cached, _download(info, file, cached, retries, backoff)
-
-
-# Not torchvision's download_url: it asks twice for each file, falls back from https to http
-# after any error, has no timeout, and takes a connection cut short for the end of the file.
-def _download(info: DatasetInfo, file: FileInfo, target: Path, retries: int, backoff: float) -> str:
-    """Download to `target`, which appears only if it is verified; give its checksum."""
     by_hand = (
         f"Or put {file.file} ({file.checksum}), or its unpacked content, into a folder and name "
         f"that folder in the config: {_key(info)}."
     )
-    if not file.url:
-        raise DownloadError(f"{file.file} has no address to download from. {by_hand}")
-    advice = (
-        f"It came from {file.url} and was deleted: run again to download it afresh. If that "
-        f"does not help, the publisher or a proxy has changed it. {by_hand}"
-    )
-    for attempt in range(retries + 1):
-        try:
-            with whole(target) as temporary:
-                log.info("downloading %s (%.1f MB)", file.url, file.bytes / 1e6)
-                _stream(file, temporary)
-                return verify(temporary, file, advice)
-        except (urllib.error.URLError, http.client.HTTPException, *_BROKEN) as error:
-            if not _passing(error):
-                raise DownloadError(f"{file.url}: {error}. {by_hand}") from error
-            if attempt == retries:
-                message = f"{file.url}: {error}, after {retries + 1} tries. Try later. {by_hand}"
-                raise DownloadError(message) from error
-            log.warning("%s: %s; trying again", file.url, error)
-            time.sleep(backoff * 2**attempt)
-    raise ValueError(f"retries must be 0 or more, not {retries}")
-
-
-_BROKEN = (ConnectionError, TimeoutError, ssl.SSLError)
-
-
-def _passing(error: Exception) -> bool:
-    """Whether a second try may succeed where `error` stopped the first."""
-    if isinstance(error, urllib.error.HTTPError):
-        return error.code >= 500 or error.code in (408, 429)
-    return not isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError)
-
-
-def _stream(file: FileInfo, target: Path) -> None:
-    # One byte more than the longest known copy is enough to see that the file is wrong.
-    limit = max(file.bytes, *(size for _, size in file.also), 0) + 1
-    request = urllib.request.Request(file.url, headers={"User-Agent": "unlearning"})
-    with urllib.request.urlopen(request, timeout=60) as response, open(target, "wb") as handle:
-        promised = response.length
-        while chunk := response.read(min(2**20, limit - handle.tell())):
-            handle.write(chunk)
-        if promised is not None and handle.tell() < min(promised, limit):
-            raise ConnectionError(f"the connection ended after {handle.tell()} of {promised} bytes")
+    return cached, download(file, cached, by_hand, retries, backoff)
 
 
 def _check(info: DatasetInfo, content: Content) -> None:
