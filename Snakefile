@@ -33,12 +33,9 @@ rule all:
 
 
 rule data:
-    """The packed data sets alone, e.g. on a login node that has the network."""
+    """Data sets and pretrained weights alone, e.g. on a login node that has the network."""
     input:
-        expand(
-            "data/{dataset}.safetensors",
-            dataset=sorted({e.dataset for e in CONFIG.experiments}),
-        ),
+        FETCHED,
 
 
 rule models:

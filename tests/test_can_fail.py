@@ -236,6 +236,12 @@ MISTAKES = {
         "pickle.Unpickler(io.BytesIO(content), encoding='latin1')",
         "test_sources.py",
     ),
+    "pretrained weights that may run code": (
+        "data/weights.py",
+        "weights_only=True)",
+        "weights_only=False)",
+        "test_weights.py::test_a_pickle_with_code_is_refused_and_not_run",
+    ),
     "an unknown key is let through": (
         "recipe.py",
         'extra="forbid"',

@@ -236,50 +236,43 @@ def test_files_of_weights_keep_their_names():
         assert list(build(arch, 10, 1).state_dict()) == [f"backbone.{k}" for k in usual] + HEAD
 
 
-@pytest.fixture
-def imagenet(monkeypatch):
-    """Random weights in the place of torchvision's download, by architecture; returns them."""
-    models, found = torchvision().models, {}
+@pytest.fixture(scope="module")
+def imagenet():
+    """Random weights in the place of torchvision's, by name."""
     torch.manual_seed(1)
-    for name in ("resnet18", "resnet34", "resnet50"):
-        found[name] = models.get_model(name).state_dict()
-        enum = models.get_model_weights(name)
-        monkeypatch.setattr(enum, "get_state_dict", lambda self, name=name, **_: found[name])
-    return found
+    names = ("resnet18", "resnet34", "resnet50")
+    return {name: torchvision().models.get_model(name).state_dict() for name in names}
 
 
 @pytest.mark.parametrize("arch", [a for a in RESNETS if a in PRETRAINED])
 def test_pretrained_takes_every_weight_but_stem_and_head(arch, imagenet):
-    given = imagenet[arch.removesuffix("_3x3")]
-    backbone = build(arch, 10, 3, pretrained=True).backbone.state_dict()
+    given = imagenet[PRETRAINED[arch]]
+    backbone = build(arch, 10, 3, pretrained=given).backbone.state_dict()
     own = {"conv1.weight"} if arch.endswith("_3x3") else set()
     assert backbone.keys() == given.keys() - {"fc.weight", "fc.bias"}
     # the stem keeps its name; with another kernel it cannot be compared element by element
     taken = {k for k in backbone if backbone[k].shape == given[k].shape}
     assert {k for k in taken if not torch.equal(backbone[k], given[k])} == set()
     assert backbone.keys() - taken == own
-    fresh = build(arch, 10, 3, pretrained=False).backbone.state_dict()
+    fresh = build(arch, 10, 3).backbone.state_dict()
     assert not torch.equal(fresh["layer1.0.conv1.weight"], given["layer1.0.conv1.weight"])
 
 
 def test_a_grey_image_keeps_its_response_to_the_pretrained_stem(imagenet):
-    colour = build("resnet18", 10, 3, pretrained=True).backbone.conv1
-    grey = build("resnet18", 10, 1, pretrained=True).backbone.conv1
+    colour = build("resnet18", 10, 3, pretrained=imagenet["resnet18"]).backbone.conv1
+    grey = build("resnet18", 10, 1, pretrained=imagenet["resnet18"]).backbone.conv1
     image = torch.randn(1, 1, 32, 32)
     torch.testing.assert_close(grey(image), colour(image.expand(1, 3, 32, 32)))
 
 
 @pytest.fixture(scope="module")
 def b16():
-    """ViT-B/16 with random weights in the place of the download, and those weights."""
-    models = torchvision().models
+    """ViT-B/16 with random weights in the place of the published ones, and those weights."""
     with torch.device("meta"):
-        shapes = {k: w.shape for k, w in models.vit_b_16().state_dict().items()}
+        shapes = {k: w.shape for k, w in torchvision().models.vit_b_16().state_dict().items()}
     generator = torch.Generator().manual_seed(1)
     given = {k: torch.rand(s, generator=generator) / 100 for k, s in shapes.items()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models.ViT_B_16_Weights, "get_state_dict", lambda self, **_: given)
-        return build("vit_b16", 1000, 1, pretrained=True).eval(), given
+    return build("vit_b16", 1000, 1, pretrained=given).eval(), given
 
 
 def test_vit_b16_has_the_parameters_that_torchvision_publishes(b16):
@@ -327,6 +320,6 @@ def test_wrong_wishes_are_refused():
         build("vgg", 10, 3)
     for arch in FAMILIES.keys() - set(PRETRAINED):
         with pytest.raises(ValueError, match=f"{arch} has no pretrained weights"):
-            build(arch, 10, 3, pretrained=True)
+            build(arch, 10, 3, pretrained={})
     with pytest.raises(ValueError, match="vit_small takes images of 1 or 3 channels, not of 4"):
         build("vit_small", 10, 4)

@@ -297,12 +297,12 @@ class Experiment(Strict):
 class RunConfig(Strict):
     """A whole config file. `run` names the folder under results/.
 
-    sources: where the files or images of a data set lie (data.sources), by its name. partial:
-    collect what is there and show the rest as missing, instead of asking for every cell.
-    mixed_code: let cells of one method that ran different code share a table. without_bfloat16:
-    what a new job of `precision: bfloat16` does on a device without it (device.usable_precision).
-    order: which parts, and which experiments that have none, are run first, by name; the others
-    follow.
+    sources: where the files or images of a data set lie (data.sources), or a file of pretrained
+    weights (data.weights), by its name. partial: collect what is there and show the rest as
+    missing, instead of asking for every cell. mixed_code: let cells of one method that ran
+    different code share a table. without_bfloat16: what a new job of `precision: bfloat16` does
+    on a device without it (device.usable_precision). order: which parts, and which experiments
+    that have none, are run first, by name; the others follow.
     """
 
     run: Name
@@ -317,7 +317,8 @@ class RunConfig(Strict):
     @classmethod
     def _known_sources(cls, sources: dict, info: ValidationInfo) -> dict:
         for name in sources if info.context else ():
-            _known(name, info.context["datasets"], "data set")
+            known = dict.fromkeys([*info.context["datasets"], *PRETRAINED.values()])
+            _known(name, known, "data set or weights")
         return sources
 
     @model_validator(mode="after")

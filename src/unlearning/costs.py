@@ -21,6 +21,7 @@ from unlearning import grid, hyperparameters, methods
 from unlearning.config import Experiment, RunConfig, Variant
 from unlearning.data.catalogue import DatasetInfo
 from unlearning.methods import ORIGINALS
+from unlearning.models import PRETRAINED
 from unlearning.plan import resolved
 
 FILE = "configs/costs.csv"
@@ -147,6 +148,9 @@ class _Planned:
         info = self.datasets[experiment.dataset]
         images = share * (info.train + (info.test if rule == "train_shadow" else 0))
         outputs = BYTES * info.classes * (info.train + info.test)
+        if experiment.pretrained:
+            name = f"data/weights/{PRETRAINED[experiment.arch]}"
+            needs = (*needs, self.add("fetch_weights", name, "fetch_weights", 1))
         return self.add(
             rule,
             name,

@@ -1,8 +1,8 @@
 """The manifest of a run: what made each cell, a row a cell, taken from the records.
 
 A number in a table is a mean over rows of runs.csv; the manifest's row of the same identity says
-which record that is, with its hash, the hashes of data, forget set and start, the commit, the
-software and the command.
+which record that is, with its hash, the hashes of data, forget set, start and the pretrained
+weights behind it, the commit, the software and the command.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ COLUMNS = [
     *(f"{role}_sha256" for role in INPUTS),
     *("settings_sha256", "code_sha256", "commit", "dirty"),
     *("device", "machine", "software", "started", "seconds", "command"),
-    *("cpu", "deterministic", "model_sha256"),
+    *("cpu", "deterministic", "model_sha256", "pretrained_sha256"),
 ]
-LATER = COLUMNS[-3:]
+LATER = COLUMNS[-4:]
 """Columns that runs of before they were written lack: read as empty."""
 
 
@@ -67,6 +67,7 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
         "cpu": record["host"].get("cpu"),
         "deterministic": record["host"].get("deterministic"),
         "model_sha256": record.get("outputs", {}).get("model"),
+        "pretrained_sha256": record.get("pretrained_sha256"),
         "software": canonical_json(record["software"]),
         "seconds": record["unlearning_seconds"],
         "command": record["command"],

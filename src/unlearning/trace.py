@@ -431,8 +431,13 @@ def _add_model(run: Run, found: dict, cell: Mapping[str, Any], role: str) -> Non
         return
     path = run.here(record)
     made = read_json(path) if path.is_file() else {}
+    named = option_of(made.get("command", ""), "--pretrained")
+    pretrained = cell.get("pretrained_sha256")
     found[record] = {
         "role": role,
+        "pretrained": named,
+        "pretrained_sha256": pretrained or None,
+        "pretrained_here": state(run.here(named), pretrained) if named and pretrained else None,
         "record": record,
         "record_sha256": sha256_file(path) if made else "not here",
         "weights": weights,
@@ -463,6 +468,9 @@ def _wrong(found: Mapping[str, Any]) -> Iterable[str]:
     for model in found["models"]:
         if model["weights_here"].startswith("changed"):
             yield f"{model['weights']}: {model['weights_here']}, the cells started from another"
+        now = model["pretrained_here"] or ""
+        if now.startswith("changed"):
+            yield f"{model['pretrained']}: {now}, {model['weights']} was trained from another"
 
 
 # What the rows of each kind of table are made of.

@@ -10,12 +10,12 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 from unlearning import costs, forkserver, grid, hyperparameters, plan
-from unlearning.data.catalogue import catalogue
+from unlearning.data.catalogue import DataError, catalogue, weights_catalogue
 from unlearning.files import canonical_json
 from unlearning.methods import REFERENCES
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.models import ERM
+from unlearning.models import ERM, PRETRAINED
 from unlearning.entry import stage_modules
 from unlearning.provenance import code_hash, script_hash
 from unlearning.stages.gather import FINDINGS
@@ -52,7 +52,8 @@ def begin():
     try:
         if not FINISHED:
             plan.check_bounds(EXPERIMENTS.values(), config_file(), METHOD_FILES)
-    except ValueError as error:
+        check_weights()
+    except (ValueError, DataError) as error:
         raise WorkflowError(str(error)) from None
     forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
     # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
@@ -72,6 +73,18 @@ def as_written():
         update_config(found, read_yaml(file))
     update_config(found, workflow.config_settings.config)
     return {key: value for key, value in found.items() if key not in ASIDE}
+
+
+def check_weights():
+    """Raise DataError if a job of this run would fetch weights that cannot be had here."""
+    jobs = workflow.dag.needrun_jobs()
+    asked = {j.wildcards.weights for j in jobs if j.rule.name == "fetch_weights"}
+    if asked:
+        from unlearning.data import weights  # brings torch: seconds
+
+        for name in sorted(asked):
+            named = CONFIG.sources.get(name)
+            weights.check_obtainable(WEIGHTS[name], "data", named, config_file())
 
 
 def checked():
@@ -361,6 +374,25 @@ def data_of(w):
     return f"data/{experiment_of(w).dataset}.safetensors"
 
 
+def trained_from(w):
+    """What a training reads: the data and, where the experiment starts from them, weights."""
+    pretrained = weights_of(experiment_of(w))
+    return {"data": data_of(w), **({"pretrained": pretrained} if pretrained else {})}
+
+
+def weights_of(experiment):
+    """The packed weights that an experiment's trainings start from; None for random ones."""
+    if experiment.pretrained:
+        return f"data/weights/{PRETRAINED[experiment.arch]}.safetensors"
+    return None
+
+
+def from_weights(w, input):
+    """The option of a training that names the weights; empty without any."""
+    weights = input.get("pretrained")
+    return f"--pretrained {weights}" if weights else ""
+
+
 def home(w):
     """The experiment whose originals and oracles a cell starts from."""
     return experiment_of(w).models_of or w.experiment
@@ -469,6 +501,7 @@ def logits_mb(w):
 
 
 DATASETS = catalogue()
+WEIGHTS = weights_catalogue()
 MEASURED = costs.read()
 # The folder of a finished run, to draw and tabulate it again without training anything.
 FINISHED = config.get("runs", "").rstrip("/")
@@ -509,6 +542,10 @@ MODELS = sorted(
         if c.method == "oracle"
     }
 )
+FETCHED = sorted(
+    {f"data/{e.dataset}.safetensors" for e in CONFIG.experiments}
+    | {weights_of(e) for e in CONFIG.experiments if e.pretrained}
+)
 TABLE_NAMES = [
     *SCENARIOS,
     "membership",
@@ -540,6 +577,7 @@ wildcard_constraints:
     shadow=r"\d+",
     unlearn_seed=r"\d+",
     dataset=r"[^/]+",
+    weights=r"[^/]+",
     split=r"[^/]+",
     method=r"[^/]+",
     part=r"(\.[^/]+)?",

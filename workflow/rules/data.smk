@@ -1,4 +1,4 @@
-# Data: packed data sets, and the forget sets as index files.
+# Data: packed data sets and pretrained weights, and the forget sets as index files.
 
 
 rule fetch_dataset:
@@ -21,6 +21,27 @@ rule fetch_dataset:
         "fetch {wildcards.dataset}: find or download, verify, pack"
     shell:
         "python -m unlearning fetch --info {params.info:q} --out data > {log} 2>&1"
+
+
+rule fetch_weights:
+    """Find or download pretrained weights, verify them and pack them into one file."""
+    output:
+        data=update("data/weights/{weights}.safetensors"),
+        facts=update("data/weights/{weights}.json"),
+    log:
+        "data/logs/weights/{weights}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        runtime=lambda w, attempt: attempt * 60,
+        mem_mb=lambda w, attempt: attempt * 4000,  # ViT-B/16, its file and its network
+    params:
+        info=lambda w: WEIGHTS[w.weights].as_json(),
+        code=code("fetch_weights"),
+    message:
+        "fetch {wildcards.weights}: find or download, verify, pack"
+    shell:
+        "python -m unlearning fetch_weights --info {params.info:q} --out data > {log} 2>&1"
 
 
 rule make_split:

@@ -5,7 +5,7 @@
 rule train_original:
     """Train an original model; an interrupted training goes on where it stopped."""
     input:
-        data=data_of,
+        unpack(trained_from),
     output:
         model=original("model.safetensors"),
         record=original("record.json"),
@@ -23,20 +23,21 @@ rule train_original:
         gpu=resource_of("gpu"),
     params:
         split="",
+        pretrained=from_weights,
         settings=original_settings,
         code=lambda w: code("train", json.loads(original_settings(w))["arch"]),
     message:
         "train {wildcards.trunk} of {wildcards.experiment}, seed {wildcards.train_seed}"
     shell:
         "UNLEARNING_GPU={resources.gpu}"
-        " python -m unlearning train --data {input.data} {params.split}"
+        " python -m unlearning train --data {input.data} {params.split} {params.pretrained}"
         " --settings {params.settings:q}"
         " --model {output.model} --record {output.record} > {log} 2>&1"
 
 
 use rule train_original as train_oracle with:
     input:
-        data=data_of,
+        unpack(trained_from),
         split=forget_set,
     output:
         model=oracle("model.safetensors"),
@@ -50,6 +51,7 @@ use rule train_original as train_oracle with:
     priority: early(30)
     params:
         split=lambda w, input: f"--split {input.split}",
+        pretrained=from_weights,
         settings=oracle_settings,
         code=lambda w: code("train", experiment_of(w).arch),
     message:
@@ -91,7 +93,7 @@ rule evaluate:
 rule train_shadow:
     """Train one shadow model of the pool that all attacks of an experiment share."""
     input:
-        data=data_of,
+        unpack(trained_from),
     output:
         outputs=shadow("outputs.safetensors"),
         record=shadow("record.json"),
@@ -108,11 +110,13 @@ rule train_shadow:
         mem_mb=grows("mem_mb"),
         gpu=resource_of("gpu"),
     params:
+        pretrained=from_weights,
         settings=shadow_settings,
         code=lambda w: code("shadow", experiment_of(w).arch),
     message:
         "train shadow model {wildcards.shadow} of {wildcards.experiment}"
     shell:
         "UNLEARNING_GPU={resources.gpu}"
-        " python -m unlearning shadow --data {input.data} --settings {params.settings:q}"
+        " python -m unlearning shadow --data {input.data} {params.pretrained}"
+        " --settings {params.settings:q}"
         " --outputs {output.outputs} --record {output.record} > {log} 2>&1"

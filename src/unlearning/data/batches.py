@@ -79,7 +79,7 @@ def load_dataset(
 def load_packed(
     path: str | Path, sha256: str | None = None
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The facts and the tensors of a packed data set, checked as in `load_dataset`."""
+    """The facts and the tensors of a packed data set or weights, checked as in `load_dataset`."""
     beside = Path(path).with_suffix(".json")
     facts = read_json(beside)
     check_hash(path, facts["sha256"], str(beside), sha256)

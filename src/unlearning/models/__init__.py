@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unlearning.models.base import Classifier
+    from unlearning.models.base import Classifier, Weights
 
 FAMILIES = {
     "small_cnn": "small_cnn",
@@ -24,15 +24,16 @@ FAMILIES = {
     "vit_b16": "vit",
     "vit_small": "vit",
 }
-PRETRAINED = (
-    "resnet18",
-    "resnet18_3x3",
-    "resnet34",
-    "resnet34_3x3",
-    "resnet50",
-    "resnet50_3x3",
-    "vit_b16",
-)
+PRETRAINED = {
+    "resnet18": "resnet18",
+    "resnet18_3x3": "resnet18",
+    "resnet34": "resnet34",
+    "resnet34_3x3": "resnet34",
+    "resnet50": "resnet50",
+    "resnet50_3x3": "resnet50",
+    "vit_b16": "vit_b_16",
+}
+"""The weights that an architecture can start from: torchvision's name, a row of weights.csv."""
 ERM = "_erm"
 """Ending of an architecture with an entanglement-reduced mask (see `erm`)."""
 
@@ -49,15 +50,16 @@ def build(
     arch: str,
     classes: int,
     channels: int,
-    pretrained: bool = False,
+    pretrained: Weights = None,
     head_dropout: float = 0.0,
     precision: str = "float32",
     **options: int,
 ) -> Classifier:
     """A new model with `classes` logits for images of `channels` channels.
 
-    Weights come from torch's global generator: seed it first. `pretrained` asks for
-    ImageNet weights; a family that has none raises ValueError. precision: `float32` or
+    Weights come from torch's global generator: seed it first. pretrained: the state dict of
+    torchvision's network `PRETRAINED[arch]`, whose weights are taken wherever they fit; a family
+    that has none raises ValueError. precision: `float32` or
     `bfloat16`, see `Classifier`. `options` go to the family, e.g. `width`.
     """
     found = [importlib.import_module(f"unlearning.models.{name}") for name in modules(arch)]

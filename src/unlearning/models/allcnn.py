@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from unlearning.models.base import Classifier
+from unlearning.models.base import Classifier, Weights
 
 WIDTHS = {"allcnn": 96, "allcnn_small": 8}
 LAYERS = (  # output channels in widths, kernel, stride: as in the DUCK release
@@ -28,7 +28,7 @@ def _block(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential
 
 
 def build(
-    arch: str, classes: int, channels: int, pretrained: bool, head_dropout: float
+    arch: str, classes: int, channels: int, pretrained: Weights, head_dropout: float
 ) -> Classifier:
     """`allcnn`: eight convolutions of 96 and 192 channels. `allcnn_small`: of 8 and 16.
 
@@ -39,7 +39,7 @@ def build(
     The middle block is the sixth convolution with its BatchNorm and ReLU.
     There are no pretrained weights: ValueError.
     """
-    if pretrained:
+    if pretrained is not None:
         raise ValueError(f"{arch} has no pretrained weights; set pretrained: false")
     width = WIDTHS[arch]
     outputs = [times * width for times, _, _ in LAYERS]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
+
+Weights = Mapping[str, torch.Tensor] | None
+"""A state dict to start from, or none: random weights."""
 
 
 class Classifier(nn.Module):

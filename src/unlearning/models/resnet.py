@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from unlearning.models.base import Classifier, Float32
+from unlearning.models.base import Classifier, Float32, Weights
 from unlearning.vision import torchvision
 
 NARROWER = 8
@@ -17,14 +17,14 @@ BLOCKS = {  # the kind of block, and how many there are in each of the four laye
 
 
 def build(
-    arch: str, classes: int, channels: int, pretrained: bool, head_dropout: float
+    arch: str, classes: int, channels: int, pretrained: Weights, head_dropout: float
 ) -> Classifier:
     """`resnet18`: 7 x 7 stem with stride 2 and max-pool, as the paper on CIFAR-10.
     `resnet18_3x3`: 3 x 3 stem with stride 1, no max-pool, as on CIFAR-100 and TinyImageNet.
     `resnet18_small`: the 7 x 7 stem, an eighth of the channels (not in the paper).
     `resnet34…` and `resnet50…` likewise.
 
-    pretrained: torchvision's ImageNet-1k weights; the 3 x 3 stem has none and starts
+    pretrained: the state dict of torchvision's network; the 3 x 3 stem has none and starts
     at random; for grey images the 7 x 7 stem's weights are summed over colours. The narrow
     networks have no such weights: ValueError.
     The embedding has D = 512, 512 and 2048 dimensions, of the narrow networks 64, 64 and 256.
@@ -32,7 +32,7 @@ def build(
     """
     plain, _, variant = arch.partition("_")
     if variant == "small":
-        if pretrained:
+        if pretrained is not None:
             raise ValueError(f"{arch} has no pretrained weights; set pretrained: false")
         backbone = _narrow(plain, channels)
     else:
@@ -43,11 +43,11 @@ def build(
     return Classifier(backbone, nn.Linear(embedding, classes), head_dropout, middle="layer2")
 
 
-def _full(plain: str, channels: int, pretrained: bool, small_stem: bool) -> nn.Module:
+def _full(plain: str, channels: int, pretrained: Weights, small_stem: bool) -> nn.Module:
     """torchvision's network, its stem replaced where the images or the variant ask for it."""
-    models = torchvision().models
-    weights = models.get_model_weights(plain).IMAGENET1K_V1 if pretrained else None
-    network = models.get_model(plain, weights=weights)
+    network = torchvision().models.get_model(plain)
+    if pretrained is not None:
+        network.load_state_dict(pretrained)
     if small_stem:
         network.conv1 = _drawn(nn.Conv2d(channels, 64, 3, padding=1, bias=False))
         network.maxpool = nn.Identity()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from unlearning.models.base import Classifier
+from unlearning.models.base import Classifier, Weights
 
 SECOND = "7"  # the last of the second block's four layers
 
@@ -33,7 +33,7 @@ def build(
     arch: str,
     classes: int,
     channels: int,
-    pretrained: bool,
+    pretrained: Weights,
     head_dropout: float,
     width: int = 16,
 ) -> Classifier:
@@ -41,7 +41,7 @@ def build(
 
     The embedding is the last feature map, pooled to 3 x 3 and flattened: D = 36 x `width`.
     """
-    if pretrained:
+    if pretrained is not None:
         raise ValueError(f"{arch} has no pretrained weights; set pretrained: false")
     backbone = nn.Sequential(
         *_block(channels, width),

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from unlearning.models.base import Classifier
+from unlearning.models.base import Classifier, Weights
 from unlearning.vision import torchvision
 
 
@@ -34,7 +34,7 @@ class _ClassToken(nn.Module):
 
 
 def build(
-    arch: str, classes: int, channels: int, pretrained: bool, head_dropout: float
+    arch: str, classes: int, channels: int, pretrained: Weights, head_dropout: float
 ) -> Classifier:
     """`vit_b16`: torchvision's ViT-B/16, images resized to 224 px (antialiased, bilinear).
     `vit_small`: patches of 7 px in images of 28, 4 layers of 4 heads (not in the paper).
@@ -42,8 +42,8 @@ def build(
     The embedding is the class token after the last layer: D = 768 and 64. The middle block
     is layer 6 of 12 and 2 of 4. Grey images are repeated in the three colours.
 
-    pretrained: torchvision's ImageNet-1k weights; `vit_small` has none: ValueError, as for
-    images of other than 1 or 3 channels.
+    pretrained: the state dict of torchvision's `vit_b_16`; `vit_small` takes none: ValueError, as
+    for images of other than 1 or 3 channels.
     """
     if channels not in (1, 3):
         raise ValueError(f"{arch} takes images of 1 or 3 channels, not of {channels}")
@@ -54,14 +54,15 @@ def build(
     return Classifier(_ClassToken(vit), head, head_dropout, middle=middle)
 
 
-def _b16(pretrained: bool) -> nn.Module:
-    models = torchvision().models
-    weights = models.ViT_B_16_Weights.IMAGENET1K_V1 if pretrained else None
-    return models.vit_b_16(weights=weights)
+def _b16(pretrained: Weights) -> nn.Module:
+    network = torchvision().models.vit_b_16()
+    if pretrained is not None:
+        network.load_state_dict(pretrained)
+    return network
 
 
-def _small(pretrained: bool) -> nn.Module:
-    if pretrained:
+def _small(pretrained: Weights) -> nn.Module:
+    if pretrained is not None:
         raise ValueError("vit_small has no pretrained weights; set pretrained: false")
     return torchvision().models.VisionTransformer(
         image_size=28, patch_size=7, num_layers=4, num_heads=4, hidden_dim=64, mlp_dim=128

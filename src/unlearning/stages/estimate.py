@@ -13,7 +13,8 @@ from tabulate import tabulate
 
 from unlearning import costs
 from unlearning.config import RunConfig, parse
-from unlearning.data.catalogue import DatasetInfo, catalogue
+from unlearning.data.catalogue import DatasetInfo, catalogue, weights_catalogue
+from unlearning.models import PRETRAINED
 from unlearning.pace import pace, size
 
 BACKWARD = 3  # a training step costs three forward passes
@@ -159,7 +160,10 @@ class Estimate:
         """Bytes of models and outputs, of packed data, and of what is downloaded."""
         used = {self.datasets[e.dataset] for e in self.config.experiments}
         pixels = sum((i.train + i.test) * (i.channels * i.size**2 + 8) for i in used)
-        downloads = sum(file.bytes for i in used for file in i.files if file.url)
+        files = [file for i in used for file in i.files]
+        names = {PRETRAINED[e.arch] for e in self.config.experiments if e.pretrained}
+        files += [info.file for name, info in weights_catalogue().items() if name in names]
+        downloads = sum(file.bytes for file in files if file.url)
         models = sum(job.writes for job in self.jobs)
         return {"models and outputs": models, "data": pixels, "downloads": downloads}
 

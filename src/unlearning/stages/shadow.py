@@ -18,7 +18,7 @@ from unlearning.files import save_tensors
 from unlearning.recipe import Recipe
 from unlearning.records import new_record, peak_memory_mb, write_record
 from unlearning.seeds import seed_for
-from unlearning.stages.train import new_model, state_file
+from unlearning.stages.train import new_model, pretrained_weights, state_file
 from unlearning.training import predict, train
 
 
@@ -26,15 +26,19 @@ def main(argv: list[str]) -> None:
     """Write the shadow model's logits on all images, which it was trained on, and its record."""
     parser = argparse.ArgumentParser(prog="unlearning shadow", description=__doc__)
     parser.add_argument("--data", required=True, help="packed data set (safetensors)")
+    parser.add_argument("--pretrained", help="packed weights to start from (safetensors)")
     parser.add_argument("--settings", required=True, help="the model's settings as JSON")
     parser.add_argument("--outputs", required=True, help="logits to write (safetensors)")
     parser.add_argument("--record", required=True, help="record to write (JSON)")
     options = parser.parse_args(argv)
     settings = json.loads(options.settings)
     modules = stage_modules("shadow", settings["arch"])
-    record = new_record(settings, {"data": options.data}, modules)
+    inputs = {"data": options.data}
+    inputs |= {"pretrained": options.pretrained} if options.pretrained else {}
+    record = new_record(settings, inputs, modules)
     device = choose_device(settings["threads"])
     dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
+    weights = pretrained_weights(settings, options.pretrained, record["inputs"])
     images = all_images(dataset)
     chosen = torch.from_numpy(half(settings["dataset"], settings["shadow"], len(images)))
 
@@ -42,9 +46,8 @@ def main(argv: list[str]) -> None:
     state = functools.partial(state_file, resume, record)
     precision = usable_precision(settings["precision"], device, lambda p: state(p).exists())
     parts = ("shadow", settings["dataset"], settings["arch"], settings["shadow"])
-    model = new_model(
-        {**settings, "precision": precision}, dataset, seed_for(*parts, "weights")
-    ).to(device)
+    seed = seed_for(*parts, "weights")
+    model = new_model({**settings, "precision": precision}, dataset, seed, weights).to(device)
     seconds = train(
         model,
         images,

@@ -192,9 +192,14 @@ def _cell(cell: dict[str, Any]) -> list[str]:
 
 def _model(model: dict[str, Any]) -> list[str]:
     what = "starts from" if model["role"] == "start" else "oracle beside it"
+    from_file = model["pretrained_here"] or "in its record, which is not here"
+    pretrained = (
+        f"  from     {model['pretrained_sha256']} ({from_file}) {model['pretrained'] or ''}"
+    )
     return [
         f"{what}: {model['weights']}",
         f"  weights  {model['weights_sha256']} ({model['weights_here']})",
+        *([pretrained.rstrip()] if model["pretrained_sha256"] else []),
         f"  record   {model['record_sha256']} {model['record']}",
         f"  command  {model['command'] or 'in its record, which is not here'}",
     ]

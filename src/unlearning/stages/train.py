@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from unlearning.data.batches import Dataset, load_dataset
+from unlearning.data.batches import Dataset, load_dataset, load_packed
 from unlearning.data.splits import check_split, retained
 from unlearning.device import choose_device, usable_precision
 from unlearning.entry import stage_modules
 from unlearning.files import canonical_json, read_json, save_tensors, sha256_text
-from unlearning.models import build
-from unlearning.models.base import Classifier
+from unlearning.models import ERM, PRETRAINED, build
+from unlearning.models.base import Classifier, Weights
 from unlearning.recipe import Recipe
 from unlearning.records import new_record, peak_memory_mb, write_record
 from unlearning.seeds import seed_for
@@ -30,6 +30,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="unlearning train", description=__doc__)
     parser.add_argument("--data", required=True, help="packed data set (safetensors)")
     parser.add_argument("--split", help="split whose forget set is left out: trains an oracle")
+    parser.add_argument("--pretrained", help="packed weights to start from (safetensors)")
     parser.add_argument("--settings", required=True, help="the model's settings as JSON")
     parser.add_argument("--model", required=True, help="weights to write (safetensors)")
     parser.add_argument("--record", required=True, help="record to write (JSON)")
@@ -38,17 +39,18 @@ def main(argv: list[str]) -> None:
     if ("split" in settings) != (options.split is not None):
         raise ValueError("an oracle needs --split and settings that name it; an original neither")
     inputs = {"data": options.data} | ({"split": options.split} if options.split else {})
+    inputs |= {"pretrained": options.pretrained} if options.pretrained else {}
     record = new_record(settings, inputs, stage_modules("train", settings["arch"]))
     device = choose_device(settings["threads"])
     dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
+    weights = pretrained_weights(settings, options.pretrained, record["inputs"])
     indices = _indices(dataset, options.split).to(device)
 
     resume = Path(options.model).parent / "resume"
     state = functools.partial(state_file, resume, record)
     precision = usable_precision(settings["precision"], device, lambda p: state(p).exists())
-    model = new_model(
-        {**settings, "precision": precision}, dataset, seed_for(*identity(settings), "weights")
-    ).to(device)
+    seed = seed_for(*identity(settings), "weights")
+    model = new_model({**settings, "precision": precision}, dataset, seed, weights).to(device)
     seconds = train(
         model,
         dataset.train,
@@ -83,14 +85,35 @@ def identity(settings: Mapping[str, Any]) -> tuple[str | int, ...]:
     return tuple(settings[key] for key in parts if key in settings)
 
 
-def new_model(settings: Mapping[str, Any], dataset: Dataset, seed: int) -> Classifier:
+def pretrained_weights(
+    settings: Mapping[str, Any], path: str | None, inputs: Mapping[str, str]
+) -> Weights:
+    """The packed weights that the settings ask for, checked; None where they ask for none.
+
+    inputs: the record's hashes. Raises DamagedFile if the file is not the one that the facts
+    beside it state, ValueError if it is of another network, missing or not asked for.
+    """
+    if settings["pretrained"] != (path is not None):
+        raise ValueError("settings with `pretrained: true` need --pretrained, others have none")
+    if path is None:
+        return None
+    facts, weights = load_packed(path, inputs["pretrained"])
+    wanted = PRETRAINED[settings["arch"].removesuffix(ERM)]
+    if facts["name"] != wanted:
+        raise ValueError(f"{path}: weights of {facts['name']}; {settings['arch']} needs {wanted}")
+    return weights
+
+
+def new_model(
+    settings: Mapping[str, Any], dataset: Dataset, seed: int, pretrained: Weights = None
+) -> Classifier:
     """An untrained model of the settings' architecture, channels-last in memory."""
     torch.manual_seed(seed)
     model = build(
         settings["arch"],
         dataset.classes,
         dataset.train.images.shape[1],
-        settings["pretrained"],
+        pretrained,
         settings["head_dropout"],
         settings["precision"],
     )

@@ -137,6 +137,7 @@ def main(argv: list[str]) -> None:
         "timed": timed,
         "wall_seconds": seconds,
         "start_code_sha256": start["code_sha256"],
+        "pretrained_sha256": start["inputs"].get("pretrained"),
         "status": status,
         "reason": reason,
         "touches": sorted(method.TOUCHES),

@@ -1,9 +1,9 @@
 """verify: whether the files of a run are the ones that were made, by their hashes.
 
-Checked are packed data sets beside their facts, weights and outputs beside their records, records,
-forget sets and what was measured (scores, attacks, probes, ensembles, studies), and whether a
-record's inputs are the files that are there now. Tables, figures and other CSV files state no hash:
-they are made again from these.
+Checked are packed data sets and pretrained weights beside their facts, weights and outputs beside
+their records, records, forget sets and what was measured (scores, attacks, probes, ensembles,
+studies), and whether a record's inputs are the files that are there now. Tables, figures and other
+CSV files state no hash: they are made again from these.
 """
 
 from __future__ import annotations
@@ -71,10 +71,12 @@ class Check:
         self._damaged: set[Path] = set()
         self._hashes: dict[Path, str] = {}
         records = {}
-        for path in sorted([*data.glob("*.json"), *_files(root, "json")]):
+        packed = (data, data / "weights")
+        facts = [path for folder in packed for path in folder.glob("*.json")]
+        for path in sorted([*facts, *_files(root, "json")]):
             if path.name == RECORD:
                 records[path] = self._record(path)
-            elif path.with_suffix(".safetensors").exists() or path.parent == data:
+            elif path.with_suffix(".safetensors").exists() or path.parent in packed:
                 self._packed(path)
             else:
                 self._json(path)
