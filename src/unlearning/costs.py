@@ -149,8 +149,8 @@ class _Planned:
         images = share * (info.train + (info.test if rule == "train_shadow" else 0))
         outputs = BYTES * info.classes * (info.train + info.test)
         if experiment.pretrained:
-            name = f"data/weights/{PRETRAINED[experiment.arch]}"
-            needs = (*needs, self.add("fetch_weights", name, "fetch_weights", 1))
+            weights = f"data/weights/{PRETRAINED[experiment.arch]}"
+            needs = (*needs, self.add("fetch_weights", weights, "fetch_weights", 1))
         return self.add(
             rule,
             name,
