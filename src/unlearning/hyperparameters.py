@@ -8,6 +8,8 @@ A file holds `defaults` (every setting, with its `source`) and may hold
     scenarios   where the method's paper defines it, if not everywhere;
     original    the reference whose model it starts from and is compared with, if not `original`;
     inherits    a method whose defaults and overrides come before these.
+Defaults and overrides may name settings in `unstated`: those whose value here is ours, since the
+source gives none for what the block is about, or none that can be used; the audit says so.
 The defaults fix which settings exist and their types, so a mistyped key or value is
 found before anything runs and without importing the method.
 """
@@ -51,10 +53,29 @@ def resolve(
     blocks = load(file)
     settings = dict(blocks["defaults"]["settings"])
     for block in blocks["overrides"]:
-        if all(cell[key] in _listed(value) for key, value in block["when"].items()):
+        if _applies(block, cell):
             settings |= block["settings"]
     _check(extra, settings, where or f"settings of a variant of {method}")
     return settings | extra
+
+
+def unstated(method: str, cell: Mapping[str, str], folder: str | Path = FOLDER) -> list[str]:
+    """The published settings of `method` in a cell whose value its source does not give.
+
+    What an override sets and does not name as unstated its source gives.
+    """
+    blocks = load(Path(folder) / f"{method}.yaml")
+    found = dict.fromkeys(blocks["defaults"].get("unstated", ()))
+    for block in blocks["overrides"]:
+        if _applies(block, cell):
+            given = block["settings"].keys()
+            found = {key: None for key in found if key not in given}
+            found |= dict.fromkeys(block.get("unstated", ()))
+    return list(found)
+
+
+def _applies(block: Mapping[str, Any], cell: Mapping[str, str]) -> bool:
+    return all(cell[key] in _listed(value) for key, value in block["when"].items())
 
 
 def defined(method: str, scenario: str, folder: str | Path = FOLDER) -> bool:
@@ -77,7 +98,7 @@ def candidates(
     """
     found = []
     for block in load(Path(folder) / f"{method}.yaml")["search"]:
-        if all(cell[key] in _listed(value) for key, value in block["when"].items()):
+        if _applies(block, cell):
             points = itertools.product(*block["grid"].values())
             found += [
                 block["settings"] | dict(zip(block["grid"], point, strict=True)) for point in points
@@ -91,21 +112,25 @@ def load(file: str | Path) -> dict[str, Any]:
     blocks = _read(file)
     optional = {"overrides", "tuned", "search", "scenarios", "original", "inherits"}
     _check_keys(blocks, {"defaults"}, optional, str(file))
-    _check_keys(blocks["defaults"], {"settings", "source"}, set(), f"{file}: defaults")
-    defaults = blocks["defaults"]["settings"]
+    _check_keys(blocks["defaults"], {"settings", "source"}, {"unstated"}, f"{file}: defaults")
+    defaults, open_ = blocks["defaults"]["settings"], blocks["defaults"].get("unstated", [])
     if not isinstance(defaults, dict):
         raise ConfigError(f"{file}: defaults.settings: should be a mapping, got {shown(defaults)}")
-    overrides, search = [], []
+    overrides, search, inherited = [], [], []
     if "inherits" in blocks:
         parent = load(Path(file).with_name(f"{blocks['inherits']}.yaml"))
         defaults = parent["defaults"]["settings"] | defaults
         overrides = list(parent["overrides"])
+        inherited = parent["defaults"]["unstated"]
+    _check_unstated(open_, defaults, f"{file}: defaults")
     for kind in ("overrides", "tuned"):
         for number, block in enumerate(_blocks(blocks, kind, file)):
             where = f"{file}: {kind}.{number}"
-            _check_keys(block, {"when", "settings", "source"}, set(), where)
+            optional = {"unstated"} if kind == "overrides" else set()
+            _check_keys(block, {"when", "settings", "source"}, optional, where)
             _check_keys(block["when"], set(), set(CONDITIONS), f"{where}.when")
             _check(block["settings"], defaults, f"{where}.settings")
+            _check_unstated(block.get("unstated", []), defaults, where)
             overrides.append(block)
     for number, block in enumerate(_blocks(blocks, "search", file)):
         where = f"{file}: search.{number}"
@@ -120,7 +145,11 @@ def load(file: str | Path) -> dict[str, Any]:
                 _check({key: value}, defaults, f"{where}.grid")
         search.append(block)
     return {
-        "defaults": {**blocks["defaults"], "settings": defaults},
+        "defaults": {
+            **blocks["defaults"],
+            "settings": defaults,
+            "unstated": list(dict.fromkeys([*inherited, *open_])),
+        },
         "overrides": overrides,
         "search": search,
         "scenarios": blocks.get("scenarios"),
@@ -197,6 +226,13 @@ def _check(given: Any, defaults: Mapping[str, Any], where: str) -> None:
                 f"{where}.{key}: should be a {type(defaults[key]).__name__} "
                 f"like {defaults[key]!r}, got {shown(value)}{advice(value)}"
             )
+
+
+def _check_unstated(names: Any, defaults: Mapping[str, Any], where: str) -> None:
+    """A list of settings that the defaults have."""
+    if not isinstance(names, list):
+        raise ConfigError(f"{where}.unstated: should be a list of settings, got {shown(names)}")
+    _check_names(names, list(defaults), "setting", f"{where}.unstated")
 
 
 def _same_type(value: Any, default: Any) -> bool:

@@ -7,7 +7,9 @@ weights behind it, the commit, the software and the command.
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,22 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
         return found.assign(seconds=found["seconds"].replace("", "nan").astype(float))
     except ValueError as error:
         raise ValueError(f"{path}: column seconds: {error}") from error
+
+
+def recorded_settings(source: str | Path) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The settings that each method ran with, by experiment, scenario and method.
+
+    From the commands in manifest.csv and study_manifest.csv of the folder, where they are there.
+    """
+    found = {}
+    for path in (Path(source) / "manifest.csv", Path(source) / "study_manifest.csv"):
+        for row in read_manifest(path).to_dict("records") if path.exists() else []:
+            words = shlex.split(row["command"])
+            if "--settings" in words:
+                settings = json.loads(words[words.index("--settings") + 1])
+                key = row["experiment"], row["scenario"], row["method"]
+                found[key] = settings["hyperparameters"]
+    return found
 
 
 def trace_id(experiment: str, scenario: str, method: str) -> str:

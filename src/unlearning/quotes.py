@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from unlearning.audit.words import tally
 from unlearning.comparisons import paired
 from unlearning.config import RunConfig, parse
 from unlearning.data.catalogue import catalogue
@@ -579,7 +580,6 @@ def _architectures(table: pd.DataFrame) -> dict[str, str]:
 def _verdicts(audit_csv: Path, claims_csv: Path) -> dict[str, str]:
     audit = pd.read_csv(audit_csv, dtype=str, keep_default_na=False)
     claims = pd.read_csv(claims_csv, dtype=str, keep_default_na=False)
-    judged = _tally(audit, ("reproduced", "differs", "ours not run", "not comparable"))
     said = _tally(claims, ("holds", "does not hold", "not told apart", "not tested"))
     numbers, asked = len(audit), claims["claim"].nunique()
     failing = claims.loc[claims["verdict"] == "does not hold", "statement"].unique()
@@ -589,7 +589,7 @@ def _verdicts(audit_csv: Path, claims_csv: Path) -> dict[str, str]:
     )
     return {
         "audit.rows": str(numbers),
-        "audit.summary": f"Of {_count(numbers, 'reported number')}, {judged}.",
+        "audit.summary": f"{_count(numbers, 'reported number')}: {tally(audit)}.",
         "claims.count": _count(asked, "claim"),
         "claims.summary": f"Asked {_count(len(claims), 'time')} of this run, {said}.",
         "claims.failing": f"Against this run: {against or 'none.'}",
@@ -600,10 +600,6 @@ def _verdicts(audit_csv: Path, claims_csv: Path) -> dict[str, str]:
 def _tally(frame: pd.DataFrame, verdicts: Sequence[str]) -> str:
     """How often each of the verdicts was given."""
     phrases = {
-        "reproduced": "{} reproduced",
-        "differs": "{} differ",
-        "ours not run": "{} have no counterpart in this run",
-        "not comparable": "{} cannot be compared",
         "holds": "they hold {} times",
         "does not hold": "do not hold {}",
         "not told apart": "are not told apart {}",

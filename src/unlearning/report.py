@@ -21,7 +21,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from unlearning import rulegraph
-from unlearning.audit import COLUMNS as AUDIT
+from unlearning.audit.rows import COLUMNS as AUDIT
+from unlearning.audit.words import codes, sentence, tally
 from unlearning.evaluation import LAYOUTS
 from unlearning.files import read_json
 from unlearning.manifest import read_manifest, trace_id
@@ -344,8 +345,9 @@ def claims_sheet(claims: pd.DataFrame, traced: set[tuple]) -> Sheet:
 
 def audit_sheet(audit: pd.DataFrame, traced: set[tuple]) -> Sheet:
     """A row a reported number, ours beside it."""
-    headers = ["Row", "Reported in", "Data set", "Scenario", "Method", "Metric", "Verdict"]
-    headers += ["Reported", "Ours [95 %]", "Difference", "n", "Reason", "Cells or command"]
+    headers = ["Row", "Reported in", "Data set", "Scenario", "Method", "Metric", "Verdict", "Grade"]
+    headers += ["Reported", "Ours [95 %]", "Judged", "Difference", "h", "n", "Reason"]
+    headers += ["Cells or command"]
     headers += ["Exactness", "± over"]
     rows = [
         [
@@ -356,9 +358,12 @@ def audit_sheet(audit: pd.DataFrame, traced: set[tuple]) -> Sheet:
             row["method"],
             row["metric"],
             verdict(row["verdict"]),
+            row["grade"] or "–",
             " ± ".join(part for part in (row["reported"], row["spread"]) if part),
             _interval(row, "ours"),
+            _quantity(row),
             _number(row["difference"]),
+            _number(row["h"]),
             row["n"] or "–",
             row["reason"],
             _traces(row["trace"], traced) if row["trace"] else _command(row["command"]),
@@ -367,8 +372,17 @@ def audit_sheet(audit: pd.DataFrame, traced: set[tuple]) -> Sheet:
         ]
         for row in audit.to_dict("records")
     ]
-    wrapped = (1, 3, 4, 5, 11, 12, 13, 14)
-    return Sheet("audit-table", "Reported numbers", headers, rows, left=7, wrapped=wrapped)
+    wrapped = (1, 3, 4, 5, 10, 14, 15, 16, 17)
+    caption = f"{sentence(tally(audit))}."
+    return Sheet("audit-table", "Reported numbers", headers, rows, caption, 8, wrapped)
+
+
+def _quantity(row: dict[str, str]) -> str:
+    """What is judged where it is not the number as printed: its name, reported and ours."""
+    if row["quantity"] in ("", row["metric"]):
+        return "–"
+    sides = _number(row["reported_quantity"]), _number(row["our_quantity"])
+    return f"{row['quantity']}: {sides[0]}, ours {sides[1]}"
 
 
 def _command(text: str) -> str:
@@ -379,11 +393,11 @@ def _command(text: str) -> str:
 
 
 def counts_sheet(audit: pd.DataFrame) -> Sheet:
-    """How many reported numbers have each verdict, and why."""
-    found = counts(audit, ["verdict", "reason"])
-    rows = [[verdict(name), reason or "–", str(n)] for name, reason, n in found]
-    headers = ["Verdict", "Reason", "Numbers"]
-    return Sheet("audit-counts", "Verdicts and reasons", headers, rows, left=2)
+    """How many reported numbers have each grade and verdict, and why."""
+    found = counts(audit.assign(reason=audit["reason"].map(codes)), ["grade", "verdict", "reason"])
+    rows = [[grade or "–", verdict(name), why or "–", str(n)] for grade, name, why, n in found]
+    headers = ["Grade", "Verdict", "Reason", "Numbers"]
+    return Sheet("audit-counts", "Grades, verdicts and reasons", headers, rows, left=3)
 
 
 def results(folder: Path, traced: set[tuple]) -> list[Result]:

@@ -591,7 +591,7 @@ FOUND = expand(measured("{name}.csv"), name=["runs", "manifest", "ensembles"])
 FOUND += STUDY_FOUND if STUDY_CELLS else []
 DOCUMENTED = TABLES + FIGURES + (STUDY_PAGES + DRAWN if STUDY_CELLS else [])
 AUDIT = [results(f"audit.{form}") for form in ("csv", "md", "tex", "html")]
-AUDIT += [results("claims.csv"), results("claims.md")]
+AUDIT += [results("orders.csv"), results("claims.csv"), results("claims.md")]
 # The paper is about DUCK on a whole grid: another run has it only when it is asked for.
 ABOUT_DUCK = not CONFIG.partial and "duck" in {c.method for c in CELLS}
 WRITTEN = [results("report.html"), *([results("paper.pdf")] if ABOUT_DUCK else [])]

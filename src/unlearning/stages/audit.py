@@ -6,11 +6,14 @@ import argparse
 import shlex
 from pathlib import Path
 
-from unlearning.audit import audit
-from unlearning.audit_pages import documents
+from unlearning import hyperparameters
+from unlearning.audit.orders import orders
+from unlearning.audit.pages import documents
+from unlearning.audit.rows import audit
 from unlearning.claims import read_claims
 from unlearning.config import parse
 from unlearning.files import read_json, write_text
+from unlearning.manifest import read_manifest, recorded_settings
 from unlearning.render import markdown
 from unlearning.reported import read_reported
 from unlearning.tables import read_runs
@@ -19,28 +22,33 @@ from unlearning.yaml_files import read_yaml
 
 
 def main(argv: list[str]) -> None:
-    """Write audit.csv, .md, .tex and .html, and claims.csv."""
+    """Write audit.csv, .md, .tex and .html, orders.csv, and claims.csv."""
     parser = argparse.ArgumentParser(prog="unlearning audit", description=__doc__)
     parser.add_argument("--source", required=True, help="the run: runs.csv, config.json, studies")
     parser.add_argument("--reported", required=True, help="paper/reported.csv")
     parser.add_argument("--claims", required=True, help="paper/claims.yaml")
     parser.add_argument("--paper-grid", required=True, help="configs/paper.yaml")
+    parser.add_argument("--methods", default=hyperparameters.FOLDER, help="the settings files")
     parser.add_argument("--out", required=True, help="folder for the files")
     options = parser.parse_args(argv)
     source, out = Path(options.source), Path(options.out)
     ours = parse(read_json(source / "config.json"), str(source / "config.json"))
-    numbers = audit(
-        read_reported(options.reported),
-        read_runs(source / "runs.csv"),
-        ours,
-        parse(read_yaml(options.paper_grid), options.paper_grid),
+    paper = parse(read_yaml(options.paper_grid), options.paper_grid)
+    reported, runs = read_reported(options.reported), read_runs(source / "runs.csv")
+    recorded = recorded_settings(source)
+    command = (
         f"snakemake audit --configfile {shlex.quote(options.paper_grid)} --cores 16"
-        " --resources gpu=1",
+        " --resources gpu=1"
     )
+    numbers = audit(reported, runs, ours, paper, command, recorded, options.methods)
+    made = source / "manifest.csv"
+    machines = read_manifest(made) if made.exists() else None
+    ordered = orders(reported, runs, ours, paper, recorded, machines, options.methods)
     judged = judge(read_claims(options.claims), source)
     write_text(out / "claims.csv", judged.to_csv(index=False, lineterminator="\n"))
     write_text(out / "audit.csv", numbers.to_csv(index=False, lineterminator="\n"))
+    write_text(out / "orders.csv", ordered.to_csv(index=False, lineterminator="\n"))
     claims = section(judged)
     write_text(out / "claims.md", markdown(claims, "No claim"))
-    for ending, text in documents(claims, numbers).items():
+    for ending, text in documents(claims, numbers, ordered).items():
         write_text(out / f"audit.{ending}", text)

@@ -11,11 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from unlearning import audit, evaluation, reported, verdicts
+from unlearning import evaluation, reported, verdicts
 from unlearning import trace as tracing
+from unlearning.audit import quantities, rows
 from unlearning.claims import FILES, read_claims
 from unlearning.config import parse
 from unlearning.files import read_json
+from unlearning.manifest import recorded_settings
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.stages import tabulate, tabulate_studies
 from unlearning.study_layouts import LAYOUTS as STUDIES
@@ -94,14 +96,15 @@ def _audit(paper: Path, grid: Path, run: Run) -> pd.DataFrame:
     ours = run.folder / "config.json"
     whole = parse(read_yaml(grid), str(grid))
     numbers = reported.read_reported(paper / "reported.csv")
-    return audit.audit(numbers, run.runs, parse(read_json(ours), str(ours)), whole, "")
+    recorded = recorded_settings(run.folder)
+    return rows.audit(numbers, run.runs, parse(read_json(ours), str(ours)), whole, "", recorded)
 
 
 def _audited(paper: Path, run: Run, row: dict, column: str) -> pd.DataFrame:
     metric = reported.METRICS.get(row["metric"])
     if metric is None:
         return pd.DataFrame()
-    values = functools.partial(audit.values, metric=metric)
+    values = functools.partial(quantities.values, metric=metric)
     name = metric.column if metric.factor == 1 else f"{metric.factor:g} x {metric.column}"
     return tracing.traced_values(run.runs, row["trace"], values, name)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from unlearning import evaluation, quotes
 from unlearning.config import Experiment, RunConfig
 from unlearning.files import whole, write_json
 from unlearning.hyperparameters import defined, resolve
-from unlearning.manifest import read_manifest
+from unlearning.manifest import recorded_settings
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.render import Section, probability
@@ -84,22 +83,6 @@ def settings_rows(
     ]
 
 
-def recorded_settings(source: Path) -> dict[tuple[str, str, str], dict]:
-    """The settings that each method ran with, by experiment, scenario and method.
-
-    From the commands in manifest.csv and, where it is there, study_manifest.csv.
-    """
-    found = {}
-    for path in (source / "manifest.csv", source / "study_manifest.csv"):
-        for row in read_manifest(path).to_dict("records") if path.exists() else []:
-            words = shlex.split(row["command"])
-            if "--settings" in words:
-                settings = json.loads(words[words.index("--settings") + 1])
-                key = row["experiment"], row["scenario"], row["method"]
-                found[key] = settings["hyperparameters"]
-    return found
-
-
 def _scenarios(experiment: Experiment) -> Iterator[tuple[str, str]]:
     for scenario, short in zip((*SCENARIOS, "shortcut_removal"), ("CR", "HR", "SR"), strict=True):
         if getattr(experiment.scenarios, scenario) is not None:
@@ -159,9 +142,10 @@ def claim_rows(path: Path) -> list[list[str]]:
 
 
 def audit_rows(path: Path) -> list[list[str]]:
-    """What was reported, what this run has and the verdict, of each row of audit.csv.
+    """What was reported, what this run has, grade and verdict, of each row of audit.csv.
 
-    Our numbers have as many decimals as the reported one, and one at least.
+    The difference is of the quantity that is judged. Our numbers have as many decimals as the
+    reported one, and one at least.
     """
     found = []
     for row in _records(path):
@@ -171,7 +155,8 @@ def audit_rows(path: Path) -> list[list[str]]:
         reported = row["reported"] + (f" ± {row['spread']}" if row["spread"] else "")
         names = [row[key] for key in ("dataset", "scenario", "method", "metric")]
         reason = row["reason"].replace("_", " ")
-        found.append([*names, reported, ours, change, row["verdict"], reason])
+        judged = row["grade"] or "–", row["verdict"], reason
+        found.append([*names, reported, ours, row["quantity"] or "–", change, *judged])
     return [[quotes.typographic(text) for text in row] for row in found]
 
 
