@@ -57,7 +57,9 @@ AUDIT = {
     "metric": ["A_r^t (%)", "A^t (%)"],
     "reported": ["71.57", "88.72"],
     "spread": ["", "0.28"],
+    "grade": ["B", ""],
     "ours": ["70.123456", ""],
+    "quantity": ["A_or − A_r^t", ""],
     "difference": ["-1.446544", ""],
     "verdict": ["differs", "ours not run"],
     "reason": ["", "no_cells"],
@@ -199,7 +201,9 @@ def test_claims_and_audit_are_counted(found):
     assert found["claims.holding"] == "1"
     assert found["claims.failing"] == "Against this run: (1) DUCK is better."
     assert found["audit.rows"] == "2"
-    assert "0 reproduced, 1 differ, 1 have no counterpart" in found["audit.summary"]
+    assert found["audit.summary"] == (
+        "2 reported numbers: grade B: 1 differs; no grade: 1 ours not run."
+    )
 
 
 def test_the_manifest_says_what_made_the_run(runs, found):

@@ -78,6 +78,11 @@ def claims_and_audit(where: Path) -> None:
             "row": n + 2,
             "source": "paper",
             "verdict": verdicts[n % 4],
+            "grade": "AB"[n % 2],
+            "metric": "AUS",
+            "quantity": "AUS" if n else "A_or − A_r^t",
+            "reported_quantity": 5.98,
+            "our_quantity": 6.0,
             "reason": f"reason_{n % 4}",
             "reported": 70 + n,
             "ours": 71.23456 + n if n % 4 != 2 else None,
@@ -202,12 +207,17 @@ def test_claims_and_audit_show_every_row(run):
     audit = tables["audit-table"]
     assert [row[0] for row in audit[1:]] == [str(n) for n in range(2, 12)]
     assert [row[audit[0].index("Ours [95 %]")] for row in audit[1:4]] == ["71.23", "72.23", "–"]
-    assert tables["audit-counts"][1:] == [
-        ["differs", "reason_1", "3"],
-        ["reproduced", "reason_0", "3"],
-        ["not comparable", "reason_3", "2"],
-        ["ours not run", "reason_2", "2"],
+    assert [row[audit[0].index("Judged")] for row in audit[1:3]] == [
+        "A_or − A_r^t: 5.98, ours 6",
+        "–",
     ]
+    assert tables["audit-counts"][1:] == [
+        ["A", "reproduced", "reason_0", "3"],
+        ["B", "differs", "reason_1", "3"],
+        ["A", "ours not run", "reason_2", "2"],
+        ["B", "not comparable", "reason_3", "2"],
+    ]
+    assert "Grade A: 3 reproduced, 2 ours not run; grade B: 3 differs, 2 not" in page(run)
 
 
 def test_every_number_leads_to_its_cells(run):

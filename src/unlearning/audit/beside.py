@@ -7,6 +7,7 @@ first of those in the config; two never share a mean.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -52,9 +53,12 @@ class Run:
 
     def cells(self, experiment: Experiment, scenario: str, method: str) -> pd.DataFrame:
         """The rows of a method that forget one class or a random share."""
-        runs = self.runs
-        asked = (runs["experiment"] == experiment.label) & (runs["scenario"] == scenario)
-        return quantities.single(runs[asked & (runs["method"] == method)])
+        return self._cells.get((experiment.label, scenario, method), self.runs.iloc[:0])
+
+    @functools.cached_property
+    def _cells(self) -> dict[tuple, pd.DataFrame]:
+        keys = ["experiment", "scenario", "method"]
+        return dict(list(quantities.single(self.runs).groupby(keys, sort=False)))
 
     def originals(self, scenario: str) -> pd.DataFrame:
         """The rows of plain originals."""
