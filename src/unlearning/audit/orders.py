@@ -75,10 +75,14 @@ def orders(
 
 
 def _order(numbers: Sequence[Reported], run: Run, made: pd.DataFrame | None) -> dict:
+    named = {names.own_method(number.method): number for number in reversed(numbers)}
+    numbers = [number for number in numbers if number in named.values()]
     found = {number: beside(number, run) for number in numbers}
     there = {n: one for n, one in found.items() if isinstance(one, Beside) and not one.other}
+    labels = [one.experiment.label for one in there.values()]
+    most = max(labels, key=labels.count, default="")  # two experiments never share an order
+    there = {n: one for n, one in there.items() if one.experiment.label == most}
     first = next(iter(there.values()), None)
-    there = {n: one for n, one in there.items() if one.experiment == first.experiment}
     absent = [names.own_method(n.method) for n in numbers if n not in there]
     notes = [first.why] if first and first.why else []
     notes += [f"left_out: {', '.join(absent)}"] if absent else []
@@ -100,7 +104,10 @@ def _order(numbers: Sequence[Reported], run: Run, made: pd.DataFrame | None) -> 
     if len(there) < FEWEST or values.empty:
         few = "too_few_methods" if len(there) < FEWEST else "not_in_run"
         return row | {"verdict": _open(first), "reason": "; ".join([*notes, few])}
-    moves = {one.method: _moves(one, run) for one in there.values()} if first.grade == "B" else {}
+    moves = {
+        one.method: movement(quantities.as_printed(number, one.metric), one, run)
+        for number, one in (there.items() if first.grade == "B" else ())
+    }
     row |= _interval(list(there), values, moves, first)
     verdict, why = _verdict(row, first, moves, values, made)
     notes += [f"settings_unstated: {one.method}" for one in there.values() if one.unstated]
@@ -118,12 +125,6 @@ def _listed(values: Sequence[float], methods: Sequence[str]) -> str:
     for (before, _), (value, method) in itertools.pairwise(ordered):
         text += f" {'=' if value == before else '>'} {method}"
     return text
-
-
-def _moves(one: Beside, run: Run) -> quantities.Movement | None:
-    """How much the method's value moves with the original."""
-    number = Reported(**dict.fromkeys(Reported.__dataclass_fields__, ""))
-    return movement(quantities.as_printed(number, one.metric), one, run)
 
 
 def _interval(
