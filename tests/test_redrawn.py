@@ -53,7 +53,8 @@ def test_every_table_figure_and_document_is_there(redrawn):
     shown = [*committed.glob("tables/*.md"), *committed.glob("figures/*.png")]
     assert len(shown) > 20
     assert {str(p.relative_to(committed)) for p in shown} <= made
-    assert {"audit.csv", "audit.html", "claims.csv", "paper.pdf", "report.html"} <= made
+    documents = {"audit.csv", "audit.html", "orders.csv", "claims.csv", "paper.pdf", "report.html"}
+    assert documents <= made
     assert not (redrawn.root / "data").exists()
 
 
