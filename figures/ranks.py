@@ -1,4 +1,4 @@
-"""Average ranks of AUS with the critical difference: which methods the cells tell apart."""
+"""Average ranks of AUS with the critical difference: which methods are told apart."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ COLUMNS = [
     "method",
     "rank",
     "n",
+    "over",
     "friedman_p",
     "critical_difference",
 ]
@@ -54,7 +55,7 @@ def numbers(panel: common.Panel, found: Ranks | str) -> pd.DataFrame:
     table = found.ranks.reset_index()
     for name in COLUMNS[:4]:
         table[name] = getattr(panel, name)
-    for name in ("n", "friedman_p", "critical_difference"):
+    for name in ("n", "over", "friedman_p", "critical_difference"):
         table[name] = getattr(found, name)
     return table[COLUMNS]
 
@@ -168,19 +169,22 @@ def _height(found: Ranks | str) -> float:
 
 
 def _notes(panels: list[common.Panel], found: list[Ranks | str]) -> list[str]:
-    """What is ranked, over how many cells, what they tell, and every method without a rank."""
+    """What is ranked, over how many classes, what they tell, and every method without a rank."""
     notes = [
-        "Mean rank of AUS (1 = best) over the cells (split, training seed) with every method; "
-        "means over unlearning seeds. Bars join methods within the critical difference "
-        "(Nemenyi, α = 0.05). The tests take cells as independent, though the cells of one "
-        "training seed share their original."
+        "Mean rank of AUS (1 = best) over classes or forget sets, with seeds averaged; of a single "
+        "one over training seeds; of the cells (split, training seed) with every method. Bars join "
+        "methods within the critical difference (Nemenyi, α = 0.05), which holds for other "
+        "classes or forget sets of these originals, or for other seeds of that single one."
     ]
     for panel, ranks in zip(panels, found, strict=True):
         if isinstance(ranks, str):
             continue
         cells = len(scores(panel))
-        of = f"{ranks.n} of {cells}" if ranks.n < cells else f"{cells}"
-        notes.append(f"{panel.short}: n = {of} cells, Friedman p = {ranks.friedman_p:.2g}.")
+        of = f"{ranks.cells} of {cells}" if ranks.cells < cells else f"{cells}"
+        notes.append(
+            f"{panel.short}: n = {ranks.n} {ranks.over} from {of} cells, "
+            f"Friedman p = {ranks.friedman_p:.2g}."
+        )
     for panel in panels:
         notes += common.footnotes(panel, lost(panel))
     return notes

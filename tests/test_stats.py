@@ -43,8 +43,8 @@ def test_a_nominal_95_percent_interval_covers_in_93_to_97_percent(seeds, how):
 def test_the_coverage_test_sees_an_interval_over_cells_instead_of_seeds():
     draw, hits = np.random.default_rng(2312), 0
     for _ in range(2000):
-        cells = (seeds_by_splits(draw, 10) - SPLITS).ravel()  # splits known, all cells independent
-        hits += abs(cells.mean() - 0.8) <= reference.t.ppf(0.975, 29) * reference.sem(cells)
+        every = (seeds_by_splits(draw, 10) - SPLITS).ravel()  # splits known, all cells independent
+        hits += abs(every.mean() - 0.8) <= reference.t.ppf(0.975, 29) * reference.sem(every)
     assert hits / 2000 < 0.93
 
 
@@ -137,6 +137,16 @@ def test_values_that_make_no_interval_are_refused(values, message):
         interval(values, np.random.default_rng(0))
 
 
+def cells(values, seeds: int = 1) -> pd.DataFrame:
+    """`values` [classes × seeds, methods] with the index of cells, class by class."""
+    table = pd.DataFrame(values)
+    pairs = itertools.product(range(len(table) // seeds), range(seeds))
+    index = pd.MultiIndex.from_tuples(
+        [(f"class-{k}", seed) for k, seed in pairs], names=["split", "train_seed"]
+    )
+    return table.set_axis(index)
+
+
 def test_holm_by_hand():
     # sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.04, then never falling
     assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06], abs=1e-15)
@@ -175,12 +185,14 @@ def test_holm_refuses_what_is_no_probability(wrong):
         holm([0.5, wrong])
 
 
-def test_paired_agrees_with_the_paired_t_test_over_common_cells():
+@pytest.mark.parametrize("levels", [("split", "train_seed"), ("train_seed", "split")])
+def test_paired_agrees_with_the_paired_t_test_over_common_cells(levels):
+    """With one class or one seed cells are independent, and the test is the paired t-test."""
     draw = np.random.default_rng(1)
-    cells = pd.MultiIndex.from_product([["class-0", "class-8"], range(4)])
-    values = pd.DataFrame(draw.normal(size=(8, 3)), cells, ["scrub", "duck", "oracle"])
+    values = cells(draw.normal(size=(8, 3))).set_axis(["scrub", "duck", "oracle"], axis=1)
+    values.index.names = levels
     values.loc[("class-0", 0), "scrub"] = math.nan
-    values.loc[("class-8", 3), "duck"] = math.nan
+    values.loc[("class-7", 0), "duck"] = math.nan
     table = paired(values, "duck")
     assert list(table.index) == ["scrub", "oracle"] and list(table["n"]) == [6, 7]
     for name, row in table.iterrows():
@@ -195,20 +207,19 @@ def test_paired_agrees_with_the_paired_t_test_over_common_cells():
 def test_paired_by_hand():
     # differences 1, 2, 3: mean 2, error 1 / sqrt(3), t = 2 sqrt(3); F(t, 2) = 1/2 + t / (2 r) with
     # r = sqrt(2 + t^2) = sqrt(14), so p = 1 - sqrt(12 / 14); t(0.975, 2) = 4.302653
-    table = paired(pd.DataFrame({"a": [1.0, 1.0, 1.0], "b": [2.0, 3.0, 4.0]}), "a")
+    table = paired(cells({"a": [1.0, 1.0, 1.0], "b": [2.0, 3.0, 4.0]}), "a")
     (row,) = table.to_dict("records")
     assert row["p"] == row["p_holm"] == pytest.approx(1 - math.sqrt(12 / 14), rel=1e-12)
     half = 4.302653 / math.sqrt(3)
     assert (row["low"], row["high"]) == pytest.approx((2 - half, 2 + half), abs=1e-6)
     assert (row["n"], row["difference"], row["verdict"]) == (3, 2.0, "not told apart")
+    assert row["over"] == "classes of this original"
 
 
 def test_a_verdict_needs_the_corrected_p():
     step = np.array([-1.0, 1.0] * 4)  # t = shift * sqrt(7)
     shifts = {"up": 4.0, "down": -4.0, "almost": 1.0, "none": 0.0}
-    table = paired(
-        pd.DataFrame({"base": 0 * step} | {k: s + step for k, s in shifts.items()}), "base"
-    )
+    table = paired(cells({"base": 0 * step} | {k: s + step for k, s in shifts.items()}), "base")
     assert table["p"]["almost"] == pytest.approx(2 * reference.t.sf(math.sqrt(7), 7))
     assert table["p"]["almost"] < 0.05 < table["p_holm"]["almost"]
     assert list(table["verdict"]) == ["higher", "lower", "not told apart", "not told apart"]
@@ -219,7 +230,7 @@ def test_what_cannot_be_tested_says_so_and_is_not_counted():
     one, nan = np.array([0.5, math.nan, math.nan, math.nan]), np.full(4, math.nan)
     moved = base + np.array([0.01, 0.02, 0.01, 0.02])
     methods = {"same": base, "constant": base + 0.1, "one": one, "no": nan, "moved": moved}
-    table = paired(pd.DataFrame({"base": base} | methods), "base")
+    table = paired(cells({"base": base} | methods), "base")
     verdicts = ["not told apart", *["not tested"] * 3, "higher"]
     assert table["verdict"].tolist() == verdicts
     assert table["n"].tolist() == [4, 4, 1, 0, 4]
@@ -237,12 +248,12 @@ def test_a_baseline_that_is_not_there_is_named():
 
 
 def verdicts(shift: float, repetitions: int) -> pd.DataFrame:
-    """Verdicts [repetitions, 4 methods] at 10 cells; method 0 is `shift` sd of a difference up."""
+    """Verdicts [repetitions, 4 methods] at 10 classes; method 0 is `shift` sd of a difference up."""
     draw, found = np.random.default_rng(9), []
     for _ in range(repetitions):
-        cells = draw.normal(0, 3, (10, 1)) + draw.normal(0, math.sqrt(0.5), (10, 5))
-        cells[:, 1] += shift
-        found.append(paired(pd.DataFrame(cells), 0)["verdict"].tolist())
+        values = draw.normal(0, 3, (10, 1)) + draw.normal(0, math.sqrt(0.5), (10, 5))
+        values[:, 1] += shift
+        found.append(paired(cells(values), 0)["verdict"].tolist())
     return pd.DataFrame(found)
 
 
@@ -281,8 +292,8 @@ DEMSAR = [  # Demšar 2006, table 6: AUC of four trees on 14 data sets
 
 
 def test_ranks_agree_with_the_example_of_the_paper():
-    found = average_ranks(pd.DataFrame(DEMSAR, columns=METHODS))
-    assert found.n == 14
+    found = average_ranks(cells(DEMSAR).set_axis(METHODS, axis=1))
+    assert (found.n, found.cells, found.over) == (14, 14, "classes")
     assert found.ranks.round(3).to_dict() == {"mcf": 1.964, "m": 2.0, "cf": 2.893, "C4.5": 3.143}
     assert list(found.ranks.index) == ["mcf", "m", "cf", "C4.5"]
     assert found.critical_difference == pytest.approx(1.25, abs=5e-3)
@@ -291,7 +302,7 @@ def test_ranks_agree_with_the_example_of_the_paper():
 
 def test_ranks_by_hand():
     # ranks 1 2 3 / 1 2.5 2.5 / 2 1 3: sums 4, 5.5, 8.5
-    values = pd.DataFrame({"a": [9, 9, 5], "b": [8, 4, 6], "c": [7, 4, 4], "d": math.nan})
+    values = cells({"a": [9, 9, 5], "b": [8, 4, 6], "c": [7, 4, 4], "d": math.nan})
     found = average_ranks(values[["c", "b", "a"]])
     assert found.ranks.to_dict() == pytest.approx({"a": 4 / 3, "b": 5.5 / 3, "c": 8.5 / 3})
     # Friedman: 12 / (3 * 3 * 4) (16 + 30.25 + 72.25) - 36 = 3.5, over 1 - 6 / (3 * 24) for the tie;
@@ -316,15 +327,16 @@ def test_ranks_by_hand():
     ],
 )
 def test_the_critical_difference_has_the_published_quantiles(k, q):
-    found = average_ranks(pd.DataFrame(np.random.default_rng(k).random((12, k))))
+    found = average_ranks(cells(np.random.default_rng(k).random((12, k))))
     assert found.critical_difference == pytest.approx(q * math.sqrt(k * (k + 1) / 72), rel=3e-4)
 
 
 def test_incomplete_cells_are_dropped():
-    values = pd.DataFrame(np.random.default_rng(0).random((6, 4)), columns=list("abcd"))
+    values = cells(np.random.default_rng(0).random((6, 4)))
     holes = values.copy()
     holes.iloc[0, 1] = holes.iloc[4, 3] = math.nan
-    found, expected = average_ranks(holes), average_ranks(values.drop(index=[0, 4]))
+    found = average_ranks(holes)
+    expected = average_ranks(values.drop(index=values.index[[0, 4]]))
     assert (found.n, found.friedman_p) == (4, expected.friedman_p)
     assert found.ranks.equals(expected.ranks)
 
@@ -333,7 +345,7 @@ def test_groups_agree_with_brute_force():
     draw, sizes = np.random.default_rng(0), set()
     for k in (3, 5, 8, 8, 8):
         strength = np.linspace(0, 6, k)
-        found = average_ranks(pd.DataFrame(draw.normal(strength, 1, (30, k))))
+        found = average_ranks(cells(draw.normal(strength, 1, (30, k))))
         subsets = [
             set(names)
             for size in range(2, k + 1)
@@ -350,14 +362,16 @@ def test_groups_agree_with_brute_force():
 
 
 def test_cells_that_are_all_one_tie_tell_nothing():
-    found = average_ranks(pd.DataFrame(0.5, index=range(4), columns=list("abc")))
+    found = average_ranks(cells({name: [0.5] * 4 for name in "abc"}))
     assert (found.friedman_p, found.ranks.tolist()) == (1.0, [2.0, 2.0, 2.0])
     assert found.groups == [("a", "b", "c")]
 
 
 def test_too_few_methods_or_cells_for_ranks():
-    full = pd.DataFrame(np.random.default_rng(0).random((4, 3)))
-    with pytest.raises(ValueError, match="3 methods and 2 cells with all of them, got 2 and 4"):
+    full = cells(np.random.default_rng(0).random((4, 3)))
+    with pytest.raises(
+        ValueError, match=r"3 methods and 2 classes.* with all of them, got 2 and 4"
+    ):
         average_ranks(full[[0, 1]])
     full.iloc[1:, 2] = math.nan
     with pytest.raises(ValueError, match="got 3 and 1"):

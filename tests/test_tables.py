@@ -201,7 +201,7 @@ def test_a_lost_original_is_told_and_not_guessed(tmp_path):
         (["class-0", "class-8"] * 3, [0, 0, 1, 1, 2, 2], [0] * 6, "2 classes x 3 training seeds"),
         (["seed-0", "seed-1"] * 2, [0, 0, 1, 1], [0] * 4, "2 forget sets x 2 training seeds"),
         (["classes-0-3", "classes-1-2"], [0, 0], [0, 0], "2 class sets"),
-        (["class-0", "classes-1-2"], [0, 0], [0, 0], "2 splits"),
+        (["class-0", "classes-1-2"], [0, 0], [0, 0], "2 forget sets"),
         (
             ["class-0", "class-0", "class-8"],
             [0, 1, 0],

@@ -7,10 +7,13 @@ and images of a cell are averaged first), which is
     ratio       against over method, in the same cells: how many times as fast. Its mean is that
                 of the logarithms, shown as exp;
 and about one bound: the mean lies `above` b, `below` b, `within` [-d, d] or `outside` [-d, d].
+An AUC of an attack is taken as its distance from chance, |AUC − 1/2|: an attacker who reverses a
+score of 0.02 is right as often as one with 0.98, so over-forgotten images are told as well.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,10 +34,12 @@ FILES = {
     "shortcut": "shortcut",
 }
 """The file that holds each table."""
+AUCS = ("lira_auc", "lira_offline_auc", "released_attack_auc")
+"""The attacks' AUC, of which a claim takes the distance from 1/2."""
 RUN_UNITS = {
     **dict.fromkeys((*names.ACCURACIES, "accuracy_gap", "svc_chance_distance"), "fraction"),
     "aus": "AUS",
-    "lira_auc": "AUC",
+    **dict.fromkeys(AUCS, "AUC"),
     "js_forget": "bits",
     "unlearning_seconds": "s",
 }
@@ -63,6 +68,7 @@ class Claim(BaseModel):
 
     method, against: names in the table; in `features` a part and a model (`forget duck`), in
     `attributions` a pair of models (`duck~oracle`). layer: of features; output: of attributions.
+    no_control: why the claim cannot be asked of the original in the method's place.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -79,6 +85,7 @@ class Claim(BaseModel):
     layer: Text | None = None
     output: Text | None = None
     family: Text | None = None
+    no_control: Text | None = None
     above: Number | None = None
     below: Number | None = None
     within: Number | None = None
@@ -129,6 +136,25 @@ class Claim(BaseModel):
         return [name for name in (self.method, self.against) if name]
 
     @property
+    def control(self) -> Claim | str:
+        """The claim with the original, which does nothing, in the method's place; or why not."""
+        if self.no_control:
+            return self.no_control
+        if UNITS[self.table][self.metric] == "s":
+            return "doing nothing takes no time"
+        parts = re.split("[ ~]", self.method)
+        model = rf"\b{parts[1 if self.table == 'features' else 0]}\b"
+        method, *against = (re.sub(model, "original", name) for name in self.compared)
+        if against == [method]:
+            return "it compares with the original itself"
+        return self.model_copy(update={"method": method, "against": next(iter(against), None)})
+
+    @property
+    def measured(self) -> str:
+        """What is measured of each cell: the metric, or an AUC's distance from chance."""
+        return f"|{self.metric} − 1/2|" if self.metric in AUCS else self.metric
+
+    @property
     def quantity(self) -> str:
         """What is averaged, in words: `aus: duck − fine_tuning`."""
         said = {
@@ -137,7 +163,7 @@ class Claim(BaseModel):
             "ratio": f"{self.against} / {self.method}",
         }
         place = self.layer or self.output
-        return f"{self.metric}{f' ({place})' if place else ''}: {said[self.kind]}"
+        return f"{self.measured}{f' ({place})' if place else ''}: {said[self.kind]}"
 
     @property
     def said_bound(self) -> str:

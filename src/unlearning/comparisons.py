@@ -1,4 +1,8 @@
-"""Comparisons over cells: paired tests, Holm's correction, average ranks, rank tests of two."""
+"""Comparisons over cells: paired tests, Holm's correction, average ranks, rank tests of two.
+
+Cells are classes (or forget sets) × training seeds: `crossed` says what an interval and a p value
+are then, and which rows a rank test takes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-ALPHA = 0.05
+from unlearning.crossed import ALPHA, Crossed, blocks, crossed, rounding
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
@@ -28,22 +32,26 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def paired(values: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """Each method against `baseline` over the same cells, by the paired t-test with Holm.
+    """Each method against `baseline` over the same cells, by `crossed` with Holm's correction.
 
-    `values` is [cells x methods], in any unit. One row a method but the baseline, in the order of
-    the columns: `n`, the cells with both; `difference`, mean of method minus baseline; `low` and
-    `high`, its 95 % Student interval; `p`, two-sided; `p_holm` over the methods with a p;
-    `verdict`: "higher" or "lower" if p_holm < 0.05, else "not told apart". Columns that are equal
-    in all of n >= 2 cells have p = 1. With n < 2, or differences that are all the same number, p
-    is NaN and the verdict "not tested". The test takes cells as independent.
-    Raises ValueError if `baseline` is no column.
+    `values` is [cells x methods], in any unit, its index with the levels `split` and `train_seed`.
+    One row a method but the baseline, in the order of the columns: `n`, the cells with both;
+    `difference`, mean of method minus baseline; `low`, `high`, `p` and `over`: its 95 % interval,
+    two-sided p and to what they generalise; `p_holm` over the methods with a p; `verdict`:
+    "higher" or "lower" if p_holm < 0.05, else "not told apart". Columns that are equal in all of
+    n >= 2 cells have p = 1. With n < 2, or differences that are all the same number, p is NaN and
+    the verdict "not tested".
+    Raises ValueError if `baseline` is no column, and for an index without the two levels.
     """
     if baseline not in values:
         raise ValueError(f"baseline {baseline!r} is none of {', '.join(map(str, values))}")
     methods = [name for name in values if name != baseline]
     rows = [_against(values[name], values[baseline]) for name in methods]
-    columns = ["n", "difference", "low", "high", "p"]
-    table = pd.DataFrame(rows, index=pd.Index(methods, name="method"), columns=columns)
+    table = pd.DataFrame(
+        [(found.n, found.mean, found.low, found.high, found.p, found.over) for found in rows],
+        index=pd.Index(methods, name="method"),
+        columns=["n", "difference", "low", "high", "p", "over"],
+    )
     table["p_holm"] = holm(table["p"])
     table["verdict"] = [
         _verdict(row.difference, row.p_holm) for row in table.itertuples(index=False)
@@ -51,20 +59,10 @@ def paired(values: pd.DataFrame, baseline: str) -> pd.DataFrame:
     return table
 
 
-def _against(method: pd.Series, baseline: pd.Series) -> tuple[int, float, float, float, float]:
-    both = (method.notna() & baseline.notna()).to_numpy()
-    one, other = method.to_numpy(float)[both], baseline.to_numpy(float)[both]
-    n, differences = len(one), one - other
-    mean = float(differences.mean()) if n else math.nan
-    if n > 1 and np.abs(differences).max() <= rounding(one, other):
-        return n, 0.0, 0.0, 0.0, 1.0
-    if n < 2 or np.ptp(differences) <= rounding(one, other):
-        return n, mean, math.nan, math.nan, math.nan
-    from scipy.stats import ttest_rel
-
-    test = ttest_rel(one, other)
-    low, high = test.confidence_interval(1 - ALPHA)
-    return n, mean, float(low), float(high), float(test.pvalue)
+def _against(method: pd.Series, baseline: pd.Series) -> Crossed:
+    both = method.notna() & baseline.notna()
+    one, other = method[both].astype(float), baseline[both].astype(float)
+    return crossed(one - other, rounding(one, other) if len(one) else 0.0)
 
 
 def _verdict(difference: float, p_holm: float) -> str:
@@ -77,10 +75,15 @@ def _verdict(difference: float, p_holm: float) -> str:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Average ranks over n cells, best first, and which of them differ by chance alone."""
+    """Average ranks over n blocks, best first, and which of them differ by chance alone.
+
+    over: what the blocks are: `classes`, `forget sets` or `seeds`. cells: those with every method.
+    """
 
     ranks: pd.Series
     n: int
+    over: str
+    cells: int
     friedman_p: float
     critical_difference: float
     groups: list[tuple[str, ...]]
@@ -89,18 +92,24 @@ class Ranks:
 def average_ranks(values: pd.DataFrame, higher_is_better: bool = True) -> Ranks:
     """Friedman's test and Nemenyi's critical difference at 0.05 (Demšar 2006, §3.2).
 
-    `values` is [cells x methods]; a cell without a value of every method is dropped, `n` counts
-    the others. `ranks`: the mean rank of each method, 1 = best, ties averaged, sorted.
+    `values` is [cells x methods], its index with the levels `split` and `train_seed`; a cell
+    without a value of every method is dropped, `cells` counts the others. Ranked are the `n`
+    blocks: classes (forget sets), seeds averaged; with one class, seeds (`crossed.blocks`).
+    `ranks`: the mean rank of each method over blocks, 1 = best, ties averaged, sorted.
     critical_difference = q sqrt(k (k + 1) / (6 n)) for k methods, q the studentised range's
     quantile over sqrt(2). `groups`: the largest sets of two or more methods whose ranks differ by
-    no more than that, best first. If every cell is one tie, friedman_p is 1. Both tests take
-    cells as independent.
-    Raises ValueError for fewer than 3 methods or 2 complete cells.
+    no more than that, best first. If every block is one tie, friedman_p is 1.
+    Raises ValueError for fewer than 3 methods or 2 complete blocks, and for another index.
     """
     complete = values.dropna()
+    cells = len(complete)
+    complete, over = blocks(complete)
     n, k = complete.shape
     if k < 3 or n < 2:
-        raise ValueError(f"ranks need 3 methods and 2 cells with all of them, got {k} and {n}")
+        raise ValueError(
+            f"ranks need 3 methods and 2 classes, forget sets or seeds with all of them, "
+            f"got {k} and {n}"
+        )
     from scipy.stats import friedmanchisquare, studentized_range
 
     each = complete.rank(axis=1, ascending=not higher_is_better)
@@ -109,7 +118,7 @@ def average_ranks(values: pd.DataFrame, higher_is_better: bool = True) -> Ranks:
     ranks = each.mean().sort_values(kind="stable").rename("rank").rename_axis("method")
     quantile = studentized_range.ppf(1 - ALPHA, k, math.inf) / math.sqrt(2)
     difference = float(quantile * math.sqrt(k * (k + 1) / (6 * n)))
-    return Ranks(ranks, n, friedman_p, difference, _groups(ranks, difference))
+    return Ranks(ranks, n, over, cells, friedman_p, difference, _groups(ranks, difference))
 
 
 def _groups(ranks: pd.Series, difference: float) -> list[tuple[str, ...]]:
@@ -176,8 +185,3 @@ def signed_rank(x: Sequence[float | None], y: Sequence[float | None]) -> RankTes
     ranks = rankdata(np.abs(differences))
     effect = float((np.sign(differences) * ranks).sum() / ranks.sum())
     return RankTest(n, float(wilcoxon(differences, method="auto").pvalue), effect)
-
-
-def rounding(*values: np.ndarray) -> float:
-    """A bound on what the rounding of sums and differences adds to values of this size."""
-    return 8 * np.finfo(float).eps * max(float(np.abs(value).max()) for value in values)

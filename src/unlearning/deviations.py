@@ -113,7 +113,7 @@ def effects(runs: pd.DataFrame, methods: Collection[str]) -> pd.DataFrame:
 
     `aus`, `aus_sd`, `aus_n`: of the method's ok cells. `difference`, its `sd` (ddof 1), `low` and
     `high`: the paired mean over the `n` cells (forget set and training seed, unlearning seeds
-    averaged) that both have, its 95 % Student interval and paired t-test (`comparisons.paired`).
+    averaged) that both have, its 95 % interval and test (`comparisons.paired`).
     """
     done = runs[(runs["status"] == "ok") & runs["aus"].notna()]
     rows = []

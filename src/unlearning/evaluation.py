@@ -128,7 +128,8 @@ def _statistics_columns(rows: pd.DataFrame) -> dict[str, Callable[[Row], str]]:
         for header, show in _STATISTICS.items():
             columns[header.format(labels[metric])] = _of(metric, show)
     first = rows["metric"].iloc[0]
-    columns["n (seeds)"] = _of(first, lambda row: f"{row['n']} ({row['seeds']})")
+    columns["n"] = _of(first, lambda row: str(row["n"]))
+    columns["Generalises to"] = _of(first, lambda row: row["over"] or "–")
     return columns
 
 
@@ -207,13 +208,13 @@ LAYOUTS = {
         "Statistics",
         lambda runs, _: tables.statistics_table(runs),
         _statistics_columns,
-        "The interval is for the mean over training seeds with the forget sets fixed: a "
-        "studentised bootstrap, with few seeds Student's t. One original: the paper's "
-        "convention, mean ± sample standard deviation over forget sets at the first training "
-        "seed. − DUCK: mean paired difference over the shared cells (forget set and training "
-        "seed); p: paired t-test, Holm-adjusted over the methods; verdict at 0.05. Rank: mean "
-        "over the cells of the rank among the methods that are ok in every cell, 1 is best "
-        "(highest AUS, lowest JS). n: ok cells, and the training seeds that have every forget set.",
+        "Mean over n ok cells (forget set and training seed), which are crossed: interval and p "
+        "are the more cautious of Student's t over forget sets (classes) and over training seeds, "
+        "and hold for those of which there are several. One original: the paper's convention, "
+        "mean ± sample standard deviation over forget sets at the first training seed. − DUCK: "
+        "mean paired difference over the shared cells; p: Holm-adjusted over the methods; verdict "
+        "at 0.05. Rank: among the methods that are ok in every cell, 1 is best (highest AUS, "
+        "lowest JS); mean over forget sets with seeds averaged, of one forget set over seeds.",
         "No ok cell in this run",
     ),
     "variance": Layout(

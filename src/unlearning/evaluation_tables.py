@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from unlearning.comparisons import average_ranks, paired
+from unlearning.crossed import crossed, rounding
 from unlearning.methods import ORIGINALS
 from unlearning.metrics import names
-from unlearning.seeds import seed_for
-from unlearning.stats import interval, summarise, variance_components
+from unlearning.stats import summarise, variance_components
 from unlearning.tables import GROUP, by_method, summarise_metric
 
 BASELINE = "duck"
@@ -67,13 +67,13 @@ def _means(runs: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:
 def statistics_table(runs: pd.DataFrame) -> pd.DataFrame:
     """What the report may say of one method being better: one row a metric and method.
 
-    Columns: `mean` over `n` ok cells; `low`, `high`, `interval`, `seeds`: 95 % interval over
-    training seeds (stats.interval) and how many there are; `paper_mean`, `paper_sd`,
-    `paper_n`: the paper's convention, the spread over forget sets of one original (the first
-    training seed);
+    Columns: `mean` over `n` ok cells; `low`, `high`, `over`: its 95 % interval and to what that
+    generalises (crossed.crossed); `paper_mean`, `paper_sd`, `paper_n`: the paper's convention,
+    the spread over forget sets of one original (the first training seed);
     `difference`, `difference_low`, `difference_high`, `cells`, `p`, `p_holm`, `verdict`: the
-    paired test against DUCK over the same cells; `rank`, `rank_cells`, `friedman_p`,
-    `critical_difference`: average ranks among the methods that are ok in every cell.
+    paired test against DUCK over the same cells; `rank`, `rank_blocks`, `rank_over`,
+    `friedman_p`, `critical_difference`: average ranks among the methods that are ok in every
+    cell, over classes or forget sets with seeds averaged (crossed.blocks).
     """
     rows = []
     for key, group in runs.groupby(KEY, sort=False):
@@ -86,9 +86,9 @@ def statistics_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 STATISTICS = [
-    *("mean", "n", "low", "high", "interval", "seeds", "paper_mean", "paper_sd", "paper_n"),
+    *("mean", "n", "low", "high", "over", "paper_mean", "paper_sd", "paper_n"),
     *("difference", "difference_low", "difference_high", "cells", "p", "p_holm", "verdict"),
-    *("rank", "rank_cells", "friedman_p", "critical_difference"),
+    *("rank", "rank_blocks", "rank_over", "friedman_p", "critical_difference"),
 ]
 
 
@@ -112,13 +112,12 @@ def _statistics(group: pd.DataFrame, metric: str) -> list[dict]:
 
 
 def _interval(cells: pd.DataFrame, metric: str) -> dict:
-    """The interval over training seeds, of those that have every forget set of the method."""
-    grid = cells.pivot_table(index="train_seed", columns="split", values=metric).dropna()
-    if grid.empty:
-        return {"seeds": 0, "interval": "none"}
-    seed = seed_for("interval", metric, *map(str, cells.iloc[0][[*KEY, "method"]]))
-    found = interval(grid.to_numpy(), np.random.default_rng(seed))
-    return {"low": found.low, "high": found.high, "interval": found.how, "seeds": found.n}
+    """The interval of the mean over cells, unlearning seeds averaged; all equal: that number."""
+    values = cells.groupby(CELLS, sort=False)[metric].mean()
+    found = crossed(values, rounding(values))
+    equal = found.n > 1 and not found.low < found.high
+    low, high = (found.mean, found.mean) if equal else (found.low, found.high)
+    return {"low": low, "high": high, "over": found.over}
 
 
 def _one_original(cells: pd.DataFrame, metric: str) -> dict:
@@ -134,7 +133,7 @@ def _ranks(values: pd.DataFrame, metric: str) -> dict[str, dict]:
     if rivals.shape[0] < 2 or rivals.shape[1] < 3:
         return {}
     found = average_ranks(rivals, higher_is_better=COMPARED[metric])
-    shared = {"rank_cells": found.n, "friedman_p": found.friedman_p}
+    shared = {"rank_blocks": found.n, "rank_over": found.over, "friedman_p": found.friedman_p}
     shared["critical_difference"] = found.critical_difference
     return {method: {"rank": rank} | shared for method, rank in found.ranks.items()}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from unlearning.audit.words import tally
+from unlearning.claim_pages import VERDICTS
 from unlearning.comparisons import paired
 from unlearning.config import RunConfig, parse
 from unlearning.data.catalogue import catalogue
@@ -36,7 +37,7 @@ Tables = Mapping[str, pd.DataFrame]
 
 ALWAYS = (*SCENARIOS, *EVALUATIONS)
 """The tables that every run has, if only with a header."""
-BLANK = ("touches", "over", "status_note", "against")
+BLANK = ("touches", "over", "status_note", "against", "rank_over", "difference_over")
 NAMES = (*GROUP, "scenario", "method", "source", "label", *BLANK)
 MEASURED = {
     "retain_train": "retain_train_accuracy",
@@ -348,13 +349,13 @@ def _tested_rivals(aus: pd.DataFrame, rivals: Sequence[str]) -> str:
 
 def _ranked(aus: pd.DataFrame) -> dict[str, str]:
     if BASELINE not in aus.index or math.isnan(aus.loc[BASELINE, "rank"]):
-        return {"ranked": "Ranks need three methods and two cells that all of them have."}
+        return {"ranked": "Ranks need three methods, and two classes or seeds with all of them."}
     row = aus.loc[BASELINE]
     return {
         "ranked": (
-            f"DUCK's mean rank is {row['rank']:.1f} over {_count(int(row['rank_cells']), 'cell')} "
-            f"(Friedman's test of all methods: {_p(row['friedman_p'])}; critical difference "
-            f"{row['critical_difference']:.1f})."
+            f"DUCK's mean rank is {row['rank']:.1f} over {int(row['rank_blocks'])} "
+            f"{row['rank_over']} (Friedman's test of all methods: {_p(row['friedman_p'])}; "
+            f"critical difference {row['critical_difference']:.1f})."
         )
     }
 
@@ -368,12 +369,13 @@ def _against_oracle(cells: pd.DataFrame, metric: str, what: str, other: str) -> 
     test = paired(values[["oracle", BASELINE]], "oracle").loc[BASELINE]
     amount = span(test["difference"], test["low"], test["high"], sign="+")
     over = _count(int(test["n"]), "shared cell")
+    reach = f"for {test['over']}"
     if test["verdict"] not in APART:
         text = f"{what} differs from {other} by {amount} over {over}, which no test can judge"
     else:
         text = (
             f"{what} {APART[test['verdict']]} {other}: {amount} over {over} "
-            f"(paired t-test, {_p(test['p'])})"
+            f"({reach}, {_p(test['p'])})"
         )
     return {"duck_minus_oracle": amount, "duck_oracle": text}
 
@@ -393,6 +395,8 @@ def _attacked(attacks: pd.DataFrame) -> dict[str, str]:
         found["lira_verdict"] = "DUCK's interval lies wholly above the oracle's"
     elif duck["lira_auc_high"] < oracle["lira_auc_low"]:
         found["lira_verdict"] = "DUCK's interval lies wholly below the oracle's"
+        if duck["lira_auc_high"] < 0.5:
+            found["lira_verdict"] += " and below 0.5: an attack turned round tells forgotten images"
     else:
         found["lira_verdict"] = "DUCK's interval overlaps with the oracle's"
     rivals = [BASELINE, *_rivals(attacks.index)]
@@ -480,13 +484,13 @@ def _features(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _rank_tested(row: Mapping) -> str:
-    amount = f"{row['difference']:+.3f}"
-    if math.isnan(row["signed_rank_p"]):
+    amount = span(row["difference"], row["low"], row["high"], sign="+")
+    if math.isnan(row["p"]):
         return f"{amount} (n = {int(row['n'])}, no test)"
-    word = "told apart" if row["signed_rank_p"] < 0.05 else "not told apart"
+    word = "not told apart" if row["verdict"] == "not told apart" else "told apart"
     return (
-        f"{amount} (Wilcoxon {_p(row['signed_rank_p'])}, Mann–Whitney {_p(row['rank_sum_p'])}, "
-        f"n = {int(row['n'])}: {word} by the paired test)"
+        f"{amount} (n = {int(row['n'])}, for {row['over']}: {word}, {_p(row['p'])}; Wilcoxon "
+        f"{_p(row['signed_rank_p'])}, Mann–Whitney {_p(row['rank_sum_p'])})"
     )
 
 
@@ -496,7 +500,8 @@ def _attributions(table: pd.DataFrame) -> dict[str, str]:
         if row["pair"] == PAIR_DIFFERENCE:
             amount = span(row["group_mean"], row["group_low"], row["group_high"], sign="+")
             groups = 0 if math.isnan(row["groups"]) else int(row["groups"])
-            found[f"{row['output']}.difference"] = f"{amount} over {_count(groups, 'model')}"
+            reach = f", for {row['over']}" if row["over"] else ""
+            found[f"{row['output']}.difference"] = f"{amount} over {_count(groups, 'model')}{reach}"
         else:
             pair = row["pair"].replace("~", "_")
             found[f"{row['output']}.{pair}"] = plus_minus(row["mean"], row["sd"], 3)
@@ -533,9 +538,14 @@ def _many(table: pd.DataFrame) -> dict[str, str]:
     found["against"] = (
         f"DUCK's mean AUS is above that of {RIVAL} at {above.sum()} of "
         f"{_count(len(above), 'number')} of classes; the interval of the difference excludes zero "
-        f"at {apart.sum()}. With {int(last.name)} removed it is {amount}."
+        f"at {apart.sum()}. With {int(last.name)} removed it is {amount}{_reach(last)}."
     )
     return found
+
+
+def _reach(row: Mapping) -> str:
+    """To what the difference of a row generalises, if to anything."""
+    return f" (for {row['difference_over']})" if row["difference_over"] else ""
 
 
 def _ablation(table: pd.DataFrame) -> dict[str, str]:
@@ -548,7 +558,8 @@ def _ablation(table: pd.DataFrame) -> dict[str, str]:
     untested = int((variants["verdict"] == "not tested").sum())
     pairs = int(variants["pairs"].max())
     text = (
-        f"Of {_count(len(variants), 'variant')} over {_count(pairs, 'cell')}, {_listed(told)} "
+        f"Of {_count(len(variants), 'variant')} over {_count(pairs, 'cell')}"
+        f"{_reach(variants.iloc[0])}, {_listed(told)} "
         f"{'are' if len(told) > 1 else 'is'} told apart from DUCK after Holm's correction"
     )
     found = {"verdicts": text + (f", {untested} cannot be tested." if untested else ".")}
@@ -580,7 +591,7 @@ def _architectures(table: pd.DataFrame) -> dict[str, str]:
 def _verdicts(audit_csv: Path, claims_csv: Path) -> dict[str, str]:
     audit = pd.read_csv(audit_csv, dtype=str, keep_default_na=False)
     claims = pd.read_csv(claims_csv, dtype=str, keep_default_na=False)
-    said = _tally(claims, ("holds", "does not hold", "not told apart", "not tested"))
+    said = _tally(claims, VERDICTS)
     numbers, asked = len(audit), claims["claim"].nunique()
     failing = claims.loc[claims["verdict"] == "does not hold", "statement"].unique()
     against = " ".join(f"({k}) {text}" for k, text in enumerate(failing, 1))
@@ -602,6 +613,7 @@ def _tally(frame: pd.DataFrame, verdicts: Sequence[str]) -> str:
     phrases = {
         "holds": "they hold {} times",
         "does not hold": "do not hold {}",
+        "does not discriminate": "hold {} times but do not discriminate from doing nothing",
         "not told apart": "are not told apart {}",
         "not tested": "are not tested {}",
     }

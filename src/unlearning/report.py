@@ -23,13 +23,13 @@ from markupsafe import Markup, escape
 from unlearning import rulegraph
 from unlearning.audit.rows import COLUMNS as AUDIT
 from unlearning.audit.words import codes, sentence, tally
+from unlearning.claim_pages import CAPTION
 from unlearning.evaluation import LAYOUTS
 from unlearning.files import read_json
 from unlearning.manifest import read_manifest, trace_id
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.render import probability, seconds
-from unlearning.verdicts import CAPTION
 from unlearning.verdicts import COLUMNS as CLAIMS
 
 TABLES = (*SCENARIOS, *LAYOUTS, *STUDY_TABLES)
@@ -45,8 +45,8 @@ FIGURES = {
     ),
     "ranks": (
         "Ranks",
-        "Average ranks of AUS with the critical difference: methods that a bar joins are not told "
-        "apart by the cells.",
+        "Average ranks of AUS over classes or forget sets with the critical difference: methods "
+        "that a bar joins are not told apart by them.",
     ),
     "roc": (
         "ROC curves of LiRA",
@@ -98,6 +98,7 @@ TONES = {
     "holds": "good",
     "reproduced": "good",
     "does not hold": "bad",
+    "does not discriminate": "open",
     "differs": "bad",
     "not told apart": "open",
     "not comparable": "open",
@@ -297,8 +298,15 @@ def _number(text: str, show: Callable[[float], str] = "{:.4g}".format) -> str:
         return text or "–"
 
 
-def _interval(row: dict[str, str], name: str) -> str:
-    return f"{_number(row[name])} {_ends(row['low'], row['high'])}".rstrip()
+def _interval(row: dict[str, str], name: str, of: str = "") -> str:
+    return f"{_number(row[name])} {_ends(row[f'{of}low'], row[f'{of}high'])}".rstrip()
+
+
+def _control(row: dict[str, str]) -> str:
+    """The verdict on the original in the method's place with its interval, or why there is none."""
+    if not row["control_value"]:
+        return row["control"] or "–"
+    return f"{row['control']}: {_interval(row, 'control_value', 'control_')}"
 
 
 def _ends(low: str, high: str) -> str:
@@ -317,20 +325,22 @@ def _place(row: dict[str, str]) -> str:
 
 def claims_sheet(claims: pd.DataFrame, traced: set[tuple]) -> Sheet:
     """A row a claim and place that it was asked of."""
-    headers = ["Statement", "Verdict", "Asked of", "Value [95 %]", "Over seeds", "Bound", "Unit"]
-    headers += ["n", "p", "Test", "Quantity", "Reason", "Source", "Cells", "Claim"]
+    headers = ["Statement", "Verdict", "Asked of", "Value [95 %]", "Bound", "Unit", "n"]
+    headers += ["Generalises to", "p", "Test", "Original"]
+    headers += ["Quantity", "Reason", "Source", "Cells", "Claim"]
     rows = [
         [
             row["statement"],
             verdict(row["verdict"]),
             _place(row),
             _interval(row, "value"),
-            _ends(row["seeds_low"], row["seeds_high"]) or "–",
             _number(row["bound"]),
             row["unit"],
             row["n"] or "–",
+            row["over"] or "–",
             _number(row["p"], probability),
             row["test"],
+            _control(row),
             row["quantity"],
             row["reason"],
             row["source"],
@@ -339,7 +349,7 @@ def claims_sheet(claims: pd.DataFrame, traced: set[tuple]) -> Sheet:
         ]
         for row in claims.to_dict("records")
     ]
-    wrapped = (0, 2, 9, 10, 11, 12, 13)
+    wrapped = (0, 2, 7, 10, 11, 12, 13, 14)
     return Sheet("claims-table", "Claims", headers, rows, CAPTION, left=3, wrapped=wrapped)
 
 

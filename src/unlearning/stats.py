@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from unlearning.comparisons import rounding
+from unlearning.crossed import nouns, rounding
 
 BOOTSTRAP_FROM = 6
 """Training seeds from which the bootstrap-t is used: simulated on normal data, with 5 its mean
@@ -58,7 +58,7 @@ def _over(n: int, split: list[str], train_seed: list[str], unlearn_seed: list[st
     cells = set(zip(split, train_seed, strict=True))
     # A seed that follows from split and training seed is no factor of its own.
     own_seed = len(set(zip(split, train_seed, unlearn_seed, strict=True))) == len(cells) > 1
-    factors = [(split, _split_noun(split)), (train_seed, "training seeds")]
+    factors = [(split, nouns(split)[1]), (train_seed, "training seeds")]
     if not own_seed:
         factors.append((unlearn_seed, "unlearning seeds"))
     levels = [(len(set(column)), noun) for column, noun in factors]
@@ -71,12 +71,6 @@ def _over(n: int, split: list[str], train_seed: list[str], unlearn_seed: list[st
         phrase = f"{n} runs of {' and '.join(phrases)}"
     ties = own_seed and len(set(unlearn_seed)) > 1
     return f"{phrase}, each with its own unlearning seed" if ties else phrase
-
-
-def _split_noun(splits: list[str]) -> str:
-    kinds = {split.partition("-")[0] for split in splits}
-    nouns = {"class": "classes", "classes": "class sets", "seed": "forget sets"}
-    return nouns.get(kinds.pop(), "splits") if len(kinds) == 1 else "splits"
 
 
 @dataclass(frozen=True)

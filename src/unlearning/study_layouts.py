@@ -52,6 +52,10 @@ def _probability(name: str) -> Callable[[Row], str]:
     return lambda row: probability(row[name])
 
 
+def _over(name: str) -> Callable[[Row], str]:
+    return lambda row: row[name] if isinstance(row[name], str) and row[name] else "–"
+
+
 def _difference(value: str, low: str = "", high: str = "") -> Callable[[Row], str]:
     """`+0.012 [-0.003, +0.027]`; without an interval the difference alone, unknown –."""
 
@@ -111,30 +115,28 @@ def _feature_columns(rows: pd.DataFrame) -> Columns:
         "Measure": lambda row: MEASURE.get(row["measure"], row["measure"]).format(**row),
         "Quantity": _quantity,
         "Mean": mean,
-        "Difference": _difference("difference"),
+        "Difference [95 %]": _difference("difference", "low", "high"),
+        "p": _probability("p"),
         "Mann–Whitney p": _probability("rank_sum_p"),
         "rank-biserial": _number("rank_biserial", 2),
         "Wilcoxon p": _probability("signed_rank_p"),
         "matched rank-biserial": _number("signed_rank_effect", 2),
         "n": _plain("n"),
+        "Generalises to": _over("over"),
     }
 
 
 def _attribution_columns(rows: pd.DataFrame) -> Columns:
-    def over_images(row: Row) -> str:
-        return "–" if math.isnan(row["low"]) else _difference("mean", "low", "high")(row)
-
     return {
         "Output": _plain("output"),
         "Pair": _plain("pair"),
         "r": lambda row: plus_minus(row["mean"], row["sd"], 3),
         "n images": _plain("n"),
         "undefined": _plain("undefined"),
-        "Over images [95 %]": over_images,
         "Over models [95 %]": _difference("group_mean", "group_low", "group_high"),
+        "p": _probability("p"),
         "n models": _number("groups", 0),
-        "Wilcoxon p": _probability("p"),
-        "effect": _number("effect", 2),
+        "Generalises to": _over("over"),
     }
 
 
@@ -165,6 +167,7 @@ def _class_columns(rows: pd.DataFrame) -> Columns:
         **_accuracies(rows),
         "AUS: duck − fine_tuning [95 %]": _AUS_DIFFERENCE,
         "pairs": _number("pairs", 0),
+        "Generalises to": _over("difference_over"),
         **_COSTS,
     }
 
@@ -176,6 +179,7 @@ def _ablation_columns(rows: pd.DataFrame) -> Columns:
         "AUS: variant − duck [95 %]": _AUS_DIFFERENCE,
         "Holm p": _probability("p_holm"),
         "pairs": _number("pairs", 0),
+        "Generalises to": _over("difference_over"),
         **_COSTS,
     }
 
@@ -200,10 +204,11 @@ _CELLS = (
     "training. Cells whose status is not ok are named, never averaged: a word in place of numbers "
     "where no cell is ok, † where some are not."
 )
-_PAIRED = (
-    "with the 95 % Student interval of the paired differences over forget sets and training "
-    "seeds, taken as independent"
+_CROSSED = (
+    "the more cautious of Student's t over forget sets (classes) and over training seeds, which "
+    "holds for those of which there are several"
 )
+_PAIRED = f"paired by forget set and training seed; their 95 % interval and p are {_CROSSED}"
 
 LAYOUTS = {
     "feature_space": StudyLayout(
@@ -217,10 +222,10 @@ LAYOUTS = {
         "forgotten images whose nearest retained centroid is the one that was nearest in the "
         "original. Distance of the destinations: total variation between the shares of forgotten "
         "images at each retained centroid and the oracle's predictions of them. A row with − is "
-        "a test over the n classes and seeds that have both values, taken as independent, "
-        "two-sided and not corrected for their number: Mann–Whitney with the rank-biserial, "
-        "Wilcoxon's signed ranks with the matched-pairs rank-biserial; an effect is positive "
-        "where the first is larger.",
+        "a test over the n classes and seeds that have both values, two-sided and not corrected "
+        f"for the number of rows: interval and p are {_CROSSED}. Over classes, seeds averaged: "
+        "Mann–Whitney with the rank-biserial, Wilcoxon's signed ranks with the matched-pairs "
+        "rank-biserial; an effect is positive where the first is larger.",
         "No feature space in this run",
     ),
     "attributions": StudyLayout(
@@ -229,11 +234,9 @@ LAYOUTS = {
         _attribution_columns,
         "Pearson correlation r of two models' SHAP maps of one image: for the output of its true "
         "class, or of the class that it was assigned to. Mean ± sample standard deviation over "
-        "n images; undefined: images with a constant map. The row with − is paired by image: "
-        "over images takes all images as independent, over models takes the mean of each forget "
-        "set and training seed, whose images share their models, as one value; both are 95 % "
-        "Student intervals. Wilcoxon's signed ranks are over images, with the matched-pairs "
-        "rank-biserial.",
+        "n images; undefined: images with a constant map. The row with − is paired by image; over "
+        "models takes the mean of each forget set and training seed, whose images share their "
+        f"models, as one value: interval and p are {_CROSSED}.",
         "No attribution in this run",
     ),
     "shortcut": StudyLayout(
@@ -254,8 +257,8 @@ LAYOUTS = {
         "Many classes at once",
         GROUP,
         _class_columns,
-        f"{_CELLS} Forget sets of one size differ in the classes drawn. Differences of AUS are "
-        f"{_PAIRED}.",
+        f"{_CELLS} Forget sets of one size differ in the classes drawn and may share some. "
+        f"Differences of AUS are {_PAIRED}.",
         "No removal of several classes in this run",
         label=lambda row: f"{row['method']} ({row['classes_removed']} removed)",
     ),
@@ -263,8 +266,8 @@ LAYOUTS = {
         "Ablation",
         KEY,
         _ablation_columns,
-        f"DUCK with one choice changed at a time. {_CELLS} Differences of AUS are {_PAIRED}; p of "
-        "the paired t-test, Holm-adjusted over the variants of a section.",
+        f"DUCK with one choice changed at a time. {_CELLS} Differences of AUS are {_PAIRED}; p is "
+        "Holm-adjusted over the variants of a section.",
         "No ablation in this run",
         left=1,
     ),

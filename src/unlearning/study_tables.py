@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from unlearning.comparisons import paired, rank_sum, signed_rank
+from unlearning.crossed import blocks
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.metrics.names import SHORTCUT
@@ -32,9 +33,11 @@ def feature_space_table(features: pd.DataFrame) -> pd.DataFrame:
     """Means of each measure, and tests between models and parts: a row each.
 
     One value a removed class and training seed. `quantity` is a part and model; a row with
-    `against`, another of them, is a test: `difference` of the means, `rank_sum_p` and
-    `rank_biserial` (Mann–Whitney), `signed_rank_p` and `signed_rank_effect` (Wilcoxon), all over
-    the `n` classes and seeds that have both values. log_density at the largest percentile.
+    `against`, another of them, is a test over the `n` classes and seeds that have both values:
+    `difference` of the means with its 95 % interval `low`, `high`, `p`, `verdict` and `over`
+    (`comparisons.paired`, not corrected for the number of rows); `rank_sum_p` and `rank_biserial`
+    (Mann–Whitney), `signed_rank_p` and `signed_rank_effect` (Wilcoxon) over the classes, seeds
+    averaged (`crossed.blocks`). log_density at the largest percentile.
     """
     columns = [*KEY, "layer", "measure", "percentile", "quantity", "against", *FEATURE_NUMBERS]
     rows = []
@@ -51,7 +54,7 @@ def feature_space_table(features: pd.DataFrame) -> pd.DataFrame:
 
 
 FEATURE_NUMBERS = [
-    *("mean", "sd", "n", "difference"),
+    *("mean", "sd", "n", "difference", "low", "high", "p", "verdict", "over"),
     *("rank_sum_p", "rank_biserial", "signed_rank_p", "signed_rank_effect"),
 ]
 
@@ -71,12 +74,12 @@ def _tests(values: Mapping[tuple[str, str], pd.Series]) -> Iterator[dict]:
     for one, other in pairs:
         if one in values and other in values:
             both = pd.concat([values[one], values[other]], axis=1, keys=["x", "y"]).dropna()
-            ranks, signs = rank_sum(both["x"], both["y"]), signed_rank(both["x"], both["y"])
+            test, (units, _) = paired(both, "y").loc["x"], blocks(both)
+            ranks, signs = rank_sum(units["x"], units["y"]), signed_rank(units["x"], units["y"])
             yield {
                 "quantity": ", ".join(one),
                 "against": ", ".join(other),
-                "n": len(both),
-                "difference": both["x"].mean() - both["y"].mean(),
+                **test[["n", "difference", "low", "high", "p", "verdict", "over"]],
                 "rank_sum_p": ranks.p,
                 "rank_biserial": ranks.effect,
                 "signed_rank_p": signs.p,
@@ -88,10 +91,9 @@ def attributions_table(attributions: pd.DataFrame) -> pd.DataFrame:
     """Correlations of attribution maps by output and pair of models, and their difference.
 
     `mean`, `sd` over `n` images; `undefined` images have a constant map. The row PAIR_DIFFERENCE
-    is paired by image: `low` and `high` are its 95 % Student interval as if images were
-    independent; `group_mean`, `group_low` and `group_high` are over the `groups`, the means of
-    each forget set and training seed, whose images share their models; `p`, `effect`: Wilcoxon
-    over images.
+    is paired by image; `group_mean`, its 95 % interval `group_low`, `group_high`, `p` and `over`
+    are over the `groups`, the means of each forget set and training seed, whose images share
+    their models (`comparisons.paired`).
     """
     rows = []
     for key, group in attributions.groupby([*KEY, "output"], sort=False):
@@ -102,8 +104,8 @@ def attributions_table(attributions: pd.DataFrame) -> pd.DataFrame:
             rows.append(identity | _correlation(pair, values[pair]) | {"undefined": undefined})
         if {DUCK_PAIR, ORIGINAL_PAIR} <= set(values):
             rows.append(identity | _pair_difference(values[[DUCK_PAIR, ORIGINAL_PAIR]]))
-    numbers = ["mean", "sd", "n", "undefined", "low", "high", "p", "effect"]
-    groups = ["group_mean", "group_low", "group_high", "groups"]
+    numbers = ["mean", "sd", "n", "undefined"]
+    groups = ["group_mean", "group_low", "group_high", "groups", "p", "over"]
     return pd.DataFrame(rows, columns=[*KEY, "output", "pair", *numbers, *groups])
 
 
@@ -114,13 +116,11 @@ def _correlation(pair: str, values: pd.Series) -> dict:
 
 def _pair_difference(values: pd.DataFrame) -> dict:
     both = values.dropna()
-    images = paired(both, ORIGINAL_PAIR).loc[DUCK_PAIR]
     groups = paired(both.groupby(level=CELLS, sort=False).mean(), ORIGINAL_PAIR).loc[DUCK_PAIR]
-    test = signed_rank(both[DUCK_PAIR], both[ORIGINAL_PAIR])
     found = _correlation(PAIR_DIFFERENCE, both[DUCK_PAIR] - both[ORIGINAL_PAIR])
-    found |= {"undefined": len(values) - len(both), "low": images["low"], "high": images["high"]}
-    found |= {"p": test.p, "effect": test.effect, "groups": int(groups["n"])}
+    found |= {"undefined": len(values) - len(both), "groups": int(groups["n"])}
     return found | {
+        **groups[["p", "over"]],
         "group_mean": groups["difference"],
         "group_low": groups["low"],
         "group_high": groups["high"],
@@ -144,7 +144,7 @@ def shortcut_table(shortcut: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*key, "method", "seeds", *parts])
 
 
-DIFFERENCE = ["difference", "difference_low", "difference_high", "pairs", "p"]
+DIFFERENCE = ["difference", "difference_low", "difference_high", "pairs", "p", "difference_over"]
 
 
 def multiple_classes_table(studies: pd.DataFrame) -> pd.DataFrame:
@@ -166,8 +166,8 @@ def multiple_classes_table(studies: pd.DataFrame) -> pd.DataFrame:
 def ablation_table(studies: pd.DataFrame) -> pd.DataFrame:
     """`tables.scenario_table` of the variants, and AUS of each − duck over the same cells.
 
-    The paired t-test is Holm-corrected over the variants of one experiment and scenario; the
-    references are no variants.
+    The test (`comparisons.paired`) is Holm-corrected over the variants of one experiment and
+    scenario; the references are no variants.
     """
     cells = studies[studies["study"] == "ablation"]
     found = []
@@ -192,7 +192,7 @@ def _with_differences(
     """`table` and, in the rows of `methods`, the paired test of AUS against `baseline`."""
     done = cells[(cells["status"] == "ok") & cells["aus"].notna()]
     values = done.pivot_table(index=CELLS, columns="method", values="aus", sort=False)
-    names = {"n": "pairs", "low": "difference_low", "high": "difference_high"}
+    names = {"n": "pairs"} | {name: f"difference_{name}" for name in ("low", "high", "over")}
     tests = pd.DataFrame(columns=[*DIFFERENCE, "p_holm", "verdict"], dtype=object)
     if baseline in values:
         chosen = [name for name in values if name == baseline or name in methods]

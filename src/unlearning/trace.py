@@ -45,7 +45,7 @@ HASHES = {"data": "--data", "split": "--split", "start": "--start"}
 """The inputs of a cell, and the options of its command that name their files."""
 MEASURED = ("scores", "attacks", "probes")
 PAIRED = ("difference", "difference_low", "difference_high", "p", "p_holm", "verdict")
-RANKED = ("rank", "rank_cells", "friedman_p", "critical_difference")
+RANKED = ("rank", "rank_blocks", "friedman_p", "critical_difference")
 
 
 class NotFound(ValueError):

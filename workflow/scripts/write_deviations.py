@@ -67,10 +67,10 @@ READING = f"""\
 ## How to read the effects
 
 The columns of AUS say what turning the switch away from this code's choice does: the mean paired
-difference to `{BASELINE}` over the same forget sets and training seeds, with its 95 % Student
-interval and the number n of pairs. The pairs are taken as independent, although the forget sets
-of a training seed share an original, and n is small: an interval with 0 in it says that an effect
-of its size would not have been seen, not that there is none. A star marks a difference that stays
+difference to `{BASELINE}` over the same forget sets and training seeds, with its 95 % interval and
+the number n of pairs. The interval is the more cautious of Student's over forget sets and over
+training seeds, and n is small: an interval with 0 in it says that an effect of its size would not
+have been seen, not that there is none. A star marks a difference that stays
 below {ALPHA} after Holm's correction over all measured changes of its scenario. *{NOTHING}*:
 the choice cannot move AUS in that scenario, by construction. *{NOT_MEASURED}*: no run has it.
 """

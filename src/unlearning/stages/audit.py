@@ -10,6 +10,7 @@ from unlearning import hyperparameters
 from unlearning.audit.orders import orders
 from unlearning.audit.pages import documents
 from unlearning.audit.rows import audit
+from unlearning.claim_pages import section
 from unlearning.claims import read_claims
 from unlearning.config import parse
 from unlearning.files import read_json, write_text
@@ -17,7 +18,7 @@ from unlearning.manifest import read_manifest, recorded_settings
 from unlearning.render import markdown
 from unlearning.reported import read_reported
 from unlearning.tables import read_runs
-from unlearning.verdicts import judge, section
+from unlearning.verdicts import judge
 from unlearning.yaml_files import read_yaml
 
 

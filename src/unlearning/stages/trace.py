@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from unlearning import evaluation, reported, verdicts
+from unlearning import claim_pages, evaluation, reported, verdicts
 from unlearning import trace as tracing
 from unlearning.audit import quantities, rows
 from unlearning.claims import FILES, read_claims
@@ -68,7 +68,7 @@ def tables(paper: Path, grid: Path) -> dict[str, Table]:
     )
     found["claims"] = Table(
         lambda run: verdicts.judge(read_claims(paper / "claims.yaml"), run.folder),
-        verdicts.section,
+        claim_pages.section,
         functools.partial(_claimed, paper),
         "claims",
     )
@@ -119,8 +119,10 @@ def _claimed(paper: Path, run: Run, row: dict, column: str) -> pd.DataFrame:
     cells = verdicts.asked_cells(claim, frame)
     place = [name for name in verdicts.KEY if row[name]]
     cells = cells[(cells[place] == pd.Series(row)[place]).all(axis=1)]
+    if column.startswith("control") and not isinstance(claim.control, str):
+        claim = claim.control
     cells = cells[cells["method"].isin(claim.compared)]
-    found = cells.assign(metric=claim.metric)
+    found = cells.assign(metric=claim.measured)
     if file in ("features", "attributions"):  # there a method is a part and model, or a pair
         found["metric"] = found["method"] + " " + claim.metric
         parts = found["method"].str.split("[ ~]", regex=True)

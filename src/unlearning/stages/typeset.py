@@ -130,14 +130,15 @@ def contents(source: Path, made: Path) -> dict[str, Any]:
 
 
 def claim_rows(path: Path) -> list[list[str]]:
-    """Statement, scenario, value with its interval, n, p and verdict of each row of claims.csv."""
+    """Statement, scenario, value [interval], n, for what, p and verdict of each row of a file."""
     found = []
     for row in _records(path):
         ends = [float(row[name] or "nan") for name in ("value", "low", "high")]
         value = f"{quotes.span(*ends)} {row['unit']}" if row["value"] else "–"
         why = f" ({row['reason']})" if row["reason"] else ""
         scenario, p = row["scenario"].replace("_", " "), probability(float(row["p"] or "nan"))
-        found.append([row["statement"], scenario, value, row["n"] or "–", p, row["verdict"] + why])
+        reach = [row["n"] or "–", row["over"] or "–"]
+        found.append([row["statement"], scenario, value, *reach, p, row["verdict"] + why])
     return [[quotes.typographic(text) for text in row] for row in found]
 
 
