@@ -56,6 +56,30 @@ MISTAKES = {
         "rows, n = values.ravel(), values.size",
         "test_stats.py",
     ),
+    "cells of one class taken as independent": (
+        "crossed.py",
+        "(*(pd.factorize(level)[0] for level in levels_of), np.arange(n))",
+        "(np.arange(n),)",
+        "test_crossed.py::test_a_difference_that_only_cells_tell_apart_is_not_told_apart",
+    ),
+    "ranks over cells": (
+        "crossed.py",
+        "return cells.groupby(splits, sort=False).mean(), ",
+        "return cells, ",
+        "test_crossed.py::test_ranks_are_over_classes_with_seeds_averaged",
+    ),
+    "an over-forgotten model that passes": (
+        "verdicts.py",
+        "(values - 0.5).abs()",
+        "values",
+        "test_claims.py::test_an_attack_that_is_turned_round_tells_as_much",
+    ),
+    "a claim that holds as doing nothing does": (
+        "verdicts.py",
+        "mask(idle, IDLE)",
+        "mask(idle, HOLDS)",
+        "test_claims.py::test_a_claim_that_doing_nothing_passes_does_not_discriminate",
+    ),
     "no correction for many tests": (
         "comparisons.py",
         "factors = np.arange(len(order), 0, -1)",

@@ -12,7 +12,7 @@ import sys
 import pandas as pd
 import pytest
 import yaml
-from scipy import stats
+from by_hand import cautious
 from workspace import PROJECT
 
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
@@ -79,11 +79,10 @@ def by_hand(path, method, scenario, **identity):
         name: {(r["split"], r["train_seed"]): float(r["aus"]) for r in rows if r["method"] == name}
         for name in (method, "duck")
     }
-    gaps = [value - cells["duck"][cell] for cell, value in cells[method].items()]
-    n, mean, sd = len(gaps), statistics.fmean(gaps), statistics.stdev(gaps)
-    half = stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n)
-    p = 2 * stats.t.sf(abs(mean) / (sd / math.sqrt(n)), n - 1)
-    return {"difference": mean, "sd": sd, "low": mean - half, "high": mean + half, "n": n, "p": p}
+    gaps = {cell: value - cells["duck"][cell] for cell, value in cells[method].items()}
+    mean, low, high, p = cautious(gaps)
+    sd = statistics.stdev(gaps.values())
+    return {"difference": mean, "sd": sd, "low": low, "high": high, "n": len(gaps), "p": p}
 
 
 @pytest.mark.parametrize(

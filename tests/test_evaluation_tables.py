@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats as scipy_stats
+from by_hand import cautious
 from test_tables import lose, parse, synthetic_runs
 
 from unlearning import evaluation_tables as tables
@@ -115,24 +115,29 @@ def test_the_statistics_are_those_of_the_shared_cells(runs):
         )
         differences = (mine - duck).dropna()
         assert row["cells"] == len(differences) == 5
-        assert row["difference"] == pytest.approx(differences.mean())
-        assert row["p"] == pytest.approx(scipy_stats.ttest_1samp(differences, 0).pvalue)
+        mean, low, high, p = cautious(differences.to_dict())
+        assert row["difference"] == pytest.approx(mean)
+        assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high))
+        assert row["p"] == pytest.approx(p)
         assert row["p_holm"] >= row["p"]
         assert math.isnan(row_of(table, method="duck", **key)["difference"])
 
 
-def test_the_interval_runs_over_training_seeds_that_have_every_forget_set(runs):
+def test_the_interval_is_that_of_the_crossed_cells_and_says_of_what(runs):
     table = tables.statistics_table(runs)
-    duck = done(runs, "class_removal", "duck").groupby("train_seed")["aus"].mean()
-    row = row_of(table, scenario="class_removal", metric="aus", method="duck")
-    room = scipy_stats.t.ppf(0.975, 2) * duck.std(ddof=1) / math.sqrt(3)
-    assert (row["low"], row["high"]) == pytest.approx((duck.mean() - room, duck.mean() + room))
-    assert (row["interval"], row["seeds"]) == ("t", 3)
-    scrub = row_of(table, scenario="class_removal", metric="aus", method="scrub")
-    assert scrub["seeds"] == 2  # one seed lost a class
-    # Here each forget set has a training seed of its own: no seed has them all.
-    row = row_of(table, scenario="homogeneous_removal", metric="aus", method="duck")
-    assert math.isnan(row["low"]) and row["interval"] == "none"
+    for scenario, method, over in (
+        ("class_removal", "duck", "classes and seeds"),
+        ("class_removal", "scrub", "classes and seeds"),  # one cell diverged
+        ("homogeneous_removal", "duck", "forget sets and seeds"),  # a seed each
+    ):
+        cells = done(runs, scenario, method).set_index(["split", "train_seed"])["aus"]
+        row = row_of(table, scenario=scenario, metric="aus", method=method)
+        mean, low, high, _ = cautious(cells.to_dict())
+        assert (row["mean"], row["low"], row["high"]) == pytest.approx((mean, low, high))
+        assert row["over"] == over
+    one = runs[runs["split"] == "class-0"]
+    row = row_of(tables.statistics_table(one), metric="aus", method="duck")
+    assert row["over"] == "seeds of this class"
 
 
 def test_the_papers_convention_is_the_spread_over_forget_sets_of_one_original(runs):
@@ -155,7 +160,10 @@ def test_ranks_are_among_the_methods_that_are_ok_everywhere(runs):
             for name in ranked.index
         }
     )
-    assert ranked.to_dict() == pytest.approx(cells.rank(axis=1).mean().to_dict())  # low is best
+    classes = cells.groupby(level="split").mean()
+    assert ranked.to_dict() == pytest.approx(classes.rank(axis=1).mean().to_dict())  # low is best
+    shared = rows.dropna(subset="rank").iloc[0]
+    assert (shared["rank_blocks"], shared["rank_over"]) == (2, "classes")
     aus = table[(table["scenario"] == "class_removal") & (table["metric"] == "aus")]
     best = aus.dropna(subset="rank").sort_values("rank").iloc[0]
     assert best["mean"] == aus.dropna(subset="rank")["mean"].max()
@@ -206,7 +214,8 @@ def test_the_statistics_print_each_metric_side_by_side(folder):
     assert [row[0] for row in rows[:6]] == ["original", "oracle", *METHODS]
     duck = dict(zip(header, rows[5], strict=True))
     assert duck["AUS − DUCK"] == duck["AUS: verdict"] == "–"
-    assert [row[-1] for row in rows[4:6]] == ["6 (3)", "6 (3)"] and rows[3][-1] == "5 (2)"
+    assert [row[-2] for row in rows[4:6]] == ["6", "6"] and rows[3][-2] == "5"
+    assert {row[-1] for row in rows[:6]} == {"classes and seeds"}
 
 
 def test_symbols_of_image_sets_are_set_as_symbols(folder):

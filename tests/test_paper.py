@@ -231,10 +231,10 @@ def test_settings_are_read_from_the_commands_of_the_records(run):
 
 def test_claims_and_audit_are_printed_as_they_were_judged(run):
     first, second, third, fourth = claim_rows(run / "claims.csv")
-    assert first[2:] == ["3.250 [3.000, 3.500] times", "6", "< 0.001", "holds"]
-    assert second[2:] == ["2.000 times", "1", "–", "not tested (one_cell)"]
-    assert third[2] == "−0.012 [−0.020, −0.010] AUS" and third[5] == "does not hold"
-    assert fourth[2:] == ["–", "–", "–", "not told apart"]
+    assert first[2:] == ["3.250 [3.000, 3.500] times", "6", "classes and seeds", "< 0.001", "holds"]
+    assert second[2:] == ["2.000 times", "1", "–", "–", "not tested (one_cell)"]
+    assert third[2] == "−0.012 [−0.020, −0.010] AUS" and third[6] == "does not hold"
+    assert fourth[2:] == ["–", "–", "–", "–", "not told apart"]
     assert audit_rows(run / "audit.csv") == [
         [
             *("CIFAR100", "CR", "DUCK", "A_r^t (%)", "71.57", "70.12"),

@@ -1,10 +1,13 @@
 """Take a finished run into paper/reference/RUN and the documents' tables from it.
 
     python workflow/scripts/update_reference.py mini
+    python workflow/scripts/update_reference.py mini --redrawn
 
 Copies runs.csv, its manifest, the tables and the figures, and what the studies found, and replaces
 the text between the marks `<!-- RUN:TABLE -->` and `<!-- end -->` of the README by the Markdown
-table: no number is typed.
+table: no number is typed. With --redrawn it takes the tables, figures and claims that the reference
+has from results/redrawn/RUN, where `snakemake figures tables audit --config
+runs=paper/reference/RUN` drew them again from the same CSV files.
 """
 
 from __future__ import annotations
@@ -53,6 +56,27 @@ def copy_run(run: str) -> Path:
     return target
 
 
+def copy_redrawn(run: str) -> Path:
+    """Copy what was drawn again over the reference folder's tables, figures and claims.
+
+    A figure whose numbers (its CSV) are the same keeps its picture.
+    """
+    source, target = PROJECT / "results/redrawn" / run, PROJECT / "paper/reference" / run
+    drawn = [file for file in target.rglob("*") if (source / file.relative_to(target)).is_file()]
+    if not drawn:
+        raise SystemExit(f"{source} holds nothing of {target}: draw the run again first")
+    changed = {
+        file.with_suffix("")
+        for file in drawn
+        if file.read_bytes() != (source / file.relative_to(target)).read_bytes()
+        and file.suffix != ".png"
+    }
+    for file in drawn:
+        if file.suffix != ".png" or file.with_suffix("") in changed:
+            shutil.copyfile(source / file.relative_to(target), file)
+    return target
+
+
 def files(folder: Path, kind: str) -> list[Path]:
     """What is kept of a run's `results` or `studies`; nothing if that part was not made."""
     marker, patterns = ("runs.csv", RESULTS) if kind == "results" else ("studies.csv", STUDIES)
@@ -78,7 +102,9 @@ def main() -> None:
     """Update the reference of one run and the README."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run")
-    reference = copy_run(parser.parse_args().run)
+    parser.add_argument("--redrawn", action="store_true", help="take results/redrawn/RUN")
+    options = parser.parse_args()
+    reference = (copy_redrawn if options.redrawn else copy_run)(options.run)
     readme = PROJECT / "README.md"
     text = with_tables(readme.read_text(encoding="utf-8"), reference)
     readme.write_text(text, encoding="utf-8")
