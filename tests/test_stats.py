@@ -185,14 +185,13 @@ def test_holm_refuses_what_is_no_probability(wrong):
         holm([0.5, wrong])
 
 
-@pytest.mark.parametrize("levels", [("split", "train_seed"), ("train_seed", "split")])
-def test_paired_agrees_with_the_paired_t_test_over_common_cells(levels):
+@pytest.mark.parametrize("seeds", [1, 8])
+def test_paired_agrees_with_the_paired_t_test_over_common_cells(seeds):
     """With one class or one seed cells are independent, and the test is the paired t-test."""
     draw = np.random.default_rng(1)
-    values = cells(draw.normal(size=(8, 3))).set_axis(["scrub", "duck", "oracle"], axis=1)
-    values.index.names = levels
-    values.loc[("class-0", 0), "scrub"] = math.nan
-    values.loc[("class-7", 0), "duck"] = math.nan
+    values = cells(draw.normal(size=(8, 3)), seeds).set_axis(["scrub", "duck", "oracle"], axis=1)
+    values.loc[values.index[0], "scrub"] = math.nan
+    values.loc[values.index[7], "duck"] = math.nan
     table = paired(values, "duck")
     assert list(table.index) == ["scrub", "oracle"] and list(table["n"]) == [6, 7]
     for name, row in table.iterrows():
