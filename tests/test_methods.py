@@ -74,7 +74,8 @@ def test_every_module_offers_what_a_method_must(name):
         isinstance(module.TOUCHES, frozenset)
         and {"retain", "forget", "surrogate"} >= module.TOUCHES
     )
-    assert not [f for f, info in module.Settings.model_fields.items() if not info.is_required()]
+    optional = {f for f, info in module.Settings.model_fields.items() if not info.is_required()}
+    assert optional <= set(hyperparameters.OFFERED)
     assert callable(module.unlearn)
 
 
@@ -239,7 +240,8 @@ def test_settings_files_fit_the_method_everywhere(name):
     settings = methods.load(name).Settings
     for cell in cells():
         found = hyperparameters.resolve(name, cell, {}, METHOD_FILES)
-        assert found.keys() == settings.model_fields.keys(), cell
+        needed = {name for name, field in settings.model_fields.items() if field.is_required()}
+        assert needed <= found.keys() <= settings.model_fields.keys(), cell
         settings(**found)
 
 
@@ -340,3 +342,18 @@ def test_random_labels_are_uniform_over_what_stays(forget_classes, make_images, 
     noise = (20_000 * share * (1 - share)) ** 0.5
     for c in range(4):
         assert abs(counts[c] - 20_000 * share * (c in allowed)) <= 4 * noise * (c in allowed)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in REAL if "stop" in methods.load(n).Settings.model_fields]
+)
+def test_the_one_stop_rule_ends_every_method_that_may_read_what_is_forgotten(
+    name, make_images, make_start, make_problem
+):
+    """With a target above any accuracy the first epoch passes the stop test."""
+    if "forget" not in methods.load(name).TOUCHES or name == "boundary_expanding":
+        return  # they may not read it, or hide it behind an output of their own
+    problem = make_problem(make_images(), **CASES["one class"])
+    run(name, make_start(name), problem, epochs=2, stop="validation", forget_target=1.0)
+    seen = [accuracy < 1.0 for accuracy in problem.history]
+    assert problem.stopped == any(seen) and len(problem.history) == (1 if seen[0] else 2)

@@ -19,16 +19,16 @@ from pydantic import Field
 from torch.nn.functional import cross_entropy
 
 from unlearning.data.batches import index_batches
-from unlearning.methods.base import Problem
+from unlearning.methods.base import OptionalStop, Problem
 from unlearning.methods.delete import masked
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
-from unlearning.recipe import Strict
 
 TOUCHES = frozenset({"retain", "forget"})
+BATCHES = {"batch_size": "both"}
 
 
-class Settings(Strict):
+class Settings(OptionalStop):
     """SGD on both parts together, its learning rate constant."""
 
     epochs: int = Field(gt=0)
@@ -64,4 +64,6 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
             positions = positions.to(indices.device)
             images, _ = problem.train.batch(indices[positions])
             problem.step(optimizer, cross_entropy(model(images), labels[positions]))
+        if problem.finished(model, settings):
+            break
     return model

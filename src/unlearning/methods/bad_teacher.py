@@ -22,17 +22,17 @@ import torch
 from pydantic import Field
 
 from unlearning.data.batches import index_batches
-from unlearning.methods.base import Problem, untrained_copy
+from unlearning.methods.base import OptionalStop, Problem, untrained_copy
 from unlearning.methods.scrub import divergence
 from unlearning.models.base import Classifier
 from unlearning.optim import Adam
-from unlearning.recipe import Strict
 from unlearning.training import predict
 
 TOUCHES = frozenset({"retain", "forget"})
+BATCHES = {"batch_size": "both"}
 
 
-class Settings(Strict):
+class Settings(OptionalStop):
     """retain_share: the part of D_r that is used; temperature: T of teachers and student."""
 
     retain_share: float = Field(gt=0, le=1)
@@ -78,6 +78,8 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
             images, _ = problem.train.batch(joint[positions])
             loss = divergence(model(images), targets[positions], settings.temperature)
             problem.step(optimizer, loss)
+        if problem.finished(model, settings):
+            break
     return model
 
 

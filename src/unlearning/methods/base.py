@@ -47,6 +47,13 @@ class EarlyStop(Strict):
     forget_target: float = Field(ge=0, le=1)
 
 
+class OptionalStop(EarlyStop):
+    """The same rule where a method's paper has none: off, unless a config or a search asks."""
+
+    stop: Literal["test", "validation", "never"] = "never"
+    forget_target: float = Field(0.01, ge=0, le=1)
+
+
 class Stopwatch:
     """Seconds of the unlearning steps alone: the device synchronised, pauses left out."""
 

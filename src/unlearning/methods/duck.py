@@ -33,6 +33,7 @@ from unlearning.optim import Adam
 from unlearning.training import embed
 
 TOUCHES = frozenset({"retain", "forget"})
+BATCHES = {"batch_size": "forget"}
 
 
 class Settings(EarlyStop):

@@ -36,6 +36,7 @@ from unlearning.optim import Adam
 from unlearning.training import embed
 
 TOUCHES = frozenset({"retain", "forget"})
+BATCHES = {"batch_size": "forget"}
 
 
 class Settings(duck.Settings):

@@ -43,6 +43,7 @@ from unlearning.optim import Adam
 from unlearning.training import embed
 
 TOUCHES = frozenset({"retain", "forget"})
+BATCHES = {"batch_size": "forget"}
 
 SECOND_EPOCHS, SECOND_LR, SECOND_BATCH, SECOND_RATIO, SECOND_SHARE = 2, 0.0001, 512, 20, 0.1
 

@@ -25,6 +25,7 @@ from unlearning.methods.base import Problem, SgdSettings, descend
 from unlearning.models.base import Classifier
 
 TOUCHES = frozenset({"retain", "forget"})
+BATCHES = {"batch_size": "retain"}
 
 
 class Settings(SgdSettings):

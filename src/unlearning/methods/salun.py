@@ -24,16 +24,16 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from unlearning.methods.base import Problem
+from unlearning.methods.base import OptionalStop, Problem
 from unlearning.methods.random_labels import draw
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
-from unlearning.recipe import Strict
 
 TOUCHES = frozenset({"retain", "forget"})
+BATCHES = {"batch_size": "both"}
 
 
-class Settings(Strict):
+class Settings(OptionalStop):
     """sparsity: share of the weights that stay as they are; the rest is SGD's, lr constant."""
 
     sparsity: float = Field(ge=0, lt=1)
@@ -97,6 +97,8 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
             learn(images, _random(labels, problem))
         for images, labels, _ in problem.batches("retain", settings.batch_size):
             learn(images, labels)
+        if problem.finished(model, settings):
+            break
     return model
 
 

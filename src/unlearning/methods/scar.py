@@ -55,6 +55,7 @@ from unlearning.seeds import seed_for
 from unlearning.training import embed, predict
 
 TOUCHES = frozenset({"retain", "forget", "surrogate"})
+BATCHES = {"batch_size": "forget"}
 
 EPSILON = 1e-6
 """ε, in units of the embedding: the steepest slope of Tukey's square root is 500."""

@@ -31,16 +31,16 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from unlearning.methods.base import Problem
+from unlearning.methods.base import OptionalStop, Problem
 from unlearning.models.base import Classifier
 from unlearning.optim import SGD
-from unlearning.recipe import Strict
 from unlearning.training import predict
 
 TOUCHES = frozenset({"retain", "forget"})
+BATCHES = {"batch_size": "retain", "forget_batch_size": "forget"}
 
 
-class Settings(Strict):
+class Settings(OptionalStop):
     """α, γ, T, the number of max passes, and SGD with its two batch sizes."""
 
     alpha: float = Field(ge=0)
@@ -88,6 +88,8 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
             logits, target = model(images), teacher["retain"][positions]
             kept = settings.alpha * divergence(logits, target, settings.temperature)
             problem.step(optimizer, kept + settings.gamma * cross_entropy(logits, labels))
+        if problem.finished(model, settings):
+            break
         schedule.step()
     return model
 

@@ -33,6 +33,7 @@ from unlearning.optim import Adam
 from unlearning.recipe import Strict
 
 TOUCHES = frozenset({"retain"})
+BATCHES = {"batch_size": "retain", "noise_images": "retain", "retain_per_class": "class"}
 
 
 class Settings(Strict):

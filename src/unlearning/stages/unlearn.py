@@ -95,7 +95,14 @@ def main(argv: list[str]) -> None:
     built = {**settings, "precision": precision}
     model = load_model(built, dataset, options.start)
     problem = _problem(settings, dataset, split, method.TOUCHES, state(precision))
-    hyperparameters = method.Settings(**settings["hyperparameters"])
+    given = methods.in_images(
+        settings["base_method"],
+        settings["hyperparameters"],
+        len(problem.forget),
+        len(problem.retain),
+        len(problem.retained_classes),
+    )
+    hyperparameters = method.Settings(**given)
     if "surrogate" in method.TOUCHES:
         problem.surrogate = method.surrogates(hyperparameters, dataset.train)
     if settings["base_method"] not in UNTIMED:
