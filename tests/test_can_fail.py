@@ -190,8 +190,8 @@ MISTAKES = {
     ),
     "the worst candidate is chosen": (
         "stages/tune.py",
-        '-c["aus_mean"]',
-        'c["aus_mean"]',
+        '-pair[0]["objective"]',
+        'pair[0]["objective"]',
         "test_tune.py",
     ),
     "no guard of the data": (

@@ -294,15 +294,12 @@ def test_tune_ranks_the_candidates_on_held_out_images(edited):
         trace = list(csv.DictReader(handle))
     assert [row["candidate"] for row in trace] == [f"negative_gradient-{k}" for k in range(1, 7)]
     done = [row for row in trace if row["status"] == "ok"]
-    best = max(done, key=lambda row: float(row["aus_mean"]))
+    best = max(done, key=lambda row: float(row["objective"]))
     assert [row["candidate"] for row in trace if row["chosen"]] == [best["candidate"]]
     model = json.loads(
         (edited.root / f"{EXPERIMENT}-tuning/originals/train-0/record.json").read_text()
     )
     assert model["training_images"] == 2400
-    config.write_text(lines + "    methods: [negative_gradient]\n" + tuning.replace("6", "5"))
-    status, text = edited.snakemake("tune", config="configs/search.yaml")
-    assert status != 0 and "6 candidates" in text and "budget is 5" in text
 
 
 MISTAKES = {

@@ -50,22 +50,28 @@ class ConfigError(ValueError):
 
 
 class Variant(Strict):
-    """A method under a name of its own, with settings that differ from its file's."""
+    """A method under a name of its own, with settings that differ from its file's.
+
+    settings_from: which of its file's, where not those that the experiment takes.
+    """
 
     name: Name
     method: str
     settings: dict[str, Any] = Field(default_factory=dict)
+    settings_from: Literal["published", "searched"] | None = None
 
 
 class Tuning(Strict):
     """The search that `snakemake tune` makes for an experiment: its forget sets and seeds.
 
-    budget: candidates a method, the same for all; they stand in configs/methods/ (`search`).
+    budget: candidates a method and round, the same for all: points of its space (spaces.py).
+    methods: those to search; without it all of the experiment.
     """
 
     train_seeds: Seeds
     scenarios: Scenarios
-    budget: int = Field(gt=0)
+    budget: int = Field(16, gt=0)
+    methods: list[str] | None = Field(None, min_length=1)
 
 
 class Attacks(Strict):
@@ -117,7 +123,8 @@ class Experiment(Strict):
     models_of: another experiment of the same model and recipe, whose originals and oracles these
     are. retain_evaluated: of the training images all that are forgotten and so many of the
     others, drawn once for the data set, are evaluated; None: all. epochs_at_most: a cap on the
-    epochs of a method, by name; a cell that it cut short is marked `capped`.
+    epochs of a method, by name; a cell that it cut short is marked `capped`. settings_from: which
+    settings of the methods' files, `published` or what a search found (`searched`).
     """
 
     dataset: str
@@ -135,6 +142,7 @@ class Experiment(Strict):
     epochs_at_most: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     train_seeds: Seeds
     unlearn_seeds: Seeds = Field(default_factory=lambda: [0])
+    settings_from: Literal["published", "searched"] = "published"
     resources: Resources = Resources()
     tuning: Tuning | None = None
     attacks: Attacks | None = None
@@ -345,22 +353,38 @@ class RunConfig(Strict):
         return self
 
 
-def tuning_experiment(experiment: Experiment, candidates: Mapping[str, list[dict]]) -> Experiment:
+def tuning_experiment(
+    experiment: Experiment, candidates: Mapping[str, Mapping[str, list[dict]]]
+) -> Experiment:
     """The search for one experiment: each candidate a variant, scored on held-out images.
 
-    candidates: settings to try, by method; a method without any runs once, as it is.
+    candidates: the settings to try, by scenario and method; an original, which has none, runs once.
+    A scenario is a part of the search. Two scenarios share the name of a candidate, and its
+    number, if its settings are the same in both.
     """
-    variants = []
-    for method, found in candidates.items():
-        named = [(f"{method}-{number}", one) for number, one in enumerate(found, start=1)]
-        for name, settings in named or [(method, {})]:
-            variants.append(Variant(name=name, method=method, settings=settings))
+    numbers: dict[str, list[dict]] = {}
+    parts = []
+    for scenario, found in candidates.items():
+        variants = []
+        for method, settings in found.items():
+            known = numbers.setdefault(method, [])
+            known += [one for one in settings if one not in known]
+            variants += [
+                Variant(name=f"{method}-{known.index(one) + 1}", method=method, settings=one)
+                for one in settings
+            ]
+            variants += [] if settings else [Variant(name=method, method=method)]
+        only = Scenarios(**{scenario: getattr(experiment.tuning.scenarios, scenario)})
+        fields = {"name": scenario, "methods": variants, "scenarios": only, "train_seeds": None}
+        parts.append(Part.model_construct(**fields))
     changes = {
         "name": f"{experiment.label}-tuning",
         "evaluation": "validation",
-        "methods": variants,
+        "methods": None,
+        "scenarios": None,
+        "parts": parts,
         "train_seeds": experiment.tuning.train_seeds,
-        "scenarios": experiment.tuning.scenarios,
+        "settings_from": "published",
         "tuning": None,
         "attacks": None,
         "models_of": None,

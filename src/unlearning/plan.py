@@ -68,7 +68,8 @@ def resolved(
 ) -> dict[str, Any]:
     """The hyper-parameters of a method in one experiment and scenario, its epochs capped."""
     cell = {"dataset": experiment.dataset, "arch": experiment.arch, "scenario": scenario}
-    found = hyperparameters.resolve(variant.method, cell, variant.settings, folder, where)
+    chosen = variant.settings_from or experiment.settings_from
+    found = hyperparameters.resolve(variant.method, cell, variant.settings, folder, where, chosen)
     most = experiment.epochs_at_most.get(variant.method)
     return found if most is None else found | {"epochs": min(most, found["epochs"])}
 
@@ -87,18 +88,29 @@ def cap(
 
 
 def search(experiment: Experiment, folder: str | Path = hyperparameters.FOLDER) -> Experiment:
-    """The search that an experiment declares, as an experiment of its own."""
-    kind = {"dataset": experiment.dataset, "arch": experiment.arch}
+    """The search that an experiment declares, as an experiment of its own.
+
+    Raises ConfigError for a method that has nothing to search.
+    """
+    tuning, found = experiment.tuning, {}
     methods = dict.fromkeys(v.method for v in experiment.variants if v.method not in REFERENCES)
-    found = {m: hyperparameters.candidates(m, kind, folder) for m in methods}
-    for method, settings in found.items():
-        if settings and len(settings) != experiment.tuning.budget:
+    for name in tuning.methods or ():
+        if name not in methods:
             raise ConfigError(
-                f"{folder}/{method}.yaml: search: {len(settings)} candidates for"
-                f" {experiment.dataset}, but the budget is {experiment.tuning.budget}"
+                f"{experiment.label}: tuning.methods: {name} is not among its methods"
             )
-    searched = {m: s for m, s in found.items() if s or m in ORIGINALS}
-    return configs.tuning_experiment(experiment, searched)
+    kept = [m for m in methods if tuning.methods is None or m in tuning.methods]
+    kept += {hyperparameters.original_of(m, folder) for m in kept} - {*kept, "original"}
+    for scenario in SCENARIOS:
+        if getattr(tuning.scenarios, scenario):
+            cell = {"dataset": experiment.dataset, "arch": experiment.arch, "scenario": scenario}
+            points = {
+                m: hyperparameters.candidates(m, cell, tuning.budget, folder)
+                for m in kept
+                if hyperparameters.defined(m, scenario, folder)
+            }
+            found[scenario] = {m: p for m, p in points.items() if p or m in ORIGINALS}
+    return configs.tuning_experiment(experiment, found)
 
 
 def check_bounds(
@@ -117,7 +129,8 @@ def check_bounds(
                 continue
             seen.add(key)
             try:
-                methods.load(variant.method).Settings(**settings)
+                some = methods.in_images(variant.method, settings, 1000, 9000)
+                methods.load(variant.method).Settings(**some)
             except ValidationError as error:
                 where = f"{file}: {experiment.label}: methods: {variant.name}: settings"
                 problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]

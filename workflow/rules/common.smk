@@ -326,12 +326,6 @@ def variance_of(w):
     return attacks.variance if attacks else "global"
 
 
-def tuning_config(_):
-    """The searches of this run as a config, as JSON."""
-    found = CONFIG.model_copy(update={"experiments": TUNING})
-    return canonical_json(found.model_dump())
-
-
 def finished(cells):
     """Every cell's record and scores; of a partial run, those that were run."""
     runnable = [c for c in cells if runs_here(c)]
@@ -364,7 +358,7 @@ def split_of(w):
 
 
 def variant_of(w):
-    return next(v for v in experiment_of(w).variants if v.name == w.method)
+    return VARIANTS[w.experiment][w.method]
 
 
 def data_of(w):
@@ -518,6 +512,7 @@ os.environ.update(
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
 EXPERIMENTS = {e.label: e for e in (*CONFIG.experiments, *TUNING)}
+VARIANTS = {e: {v.name: v for v in one.variants} for e, one in EXPERIMENTS.items()}
 SPLITS = grid.shared_splits(EXPERIMENTS.values())
 CELLS = grid.cells(CONFIG)
 STUDY_CELLS = grid.study_cells(CONFIG)

@@ -114,9 +114,10 @@ rule plot:
 
 
 rule tune:
-    """Which candidate of each method is best on held-out training images (`search`)."""
+    """Which candidate of each method is best on images that no table reports (`search`)."""
     input:
         lambda w: finished(TUNING_CELLS),
+        config=results("config.json"),
     output:
         results("tuning.csv"),
     log:
@@ -124,14 +125,15 @@ rule tune:
     conda:
         "../../environment.yml"
     params:
-        config=tuning_config,
         root=lambda w, output: os.path.dirname(output[0]),
+        methods=METHOD_FILES,
+        spaces=script_hash(*sorted(glob.glob(f"{METHOD_FILES}/*.yaml"))),
         code=code("tune"),
     message:
         "rank the candidates of every method"
     shell:
-        "python -m unlearning tune --config {params.config:q} --root {params.root}"
-        " --out {output} > {log} 2>&1"
+        "python -m unlearning tune --config {input.config} --root {params.root}"
+        " --methods {params.methods} --out {output} > {log} 2>&1"
 
 
 rule audit:
