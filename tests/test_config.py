@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import METHOD_FILES, ROOT
 
-from unlearning import grid, hyperparameters
+from unlearning import grid, hyperparameters, plan
 from unlearning.config import ConfigError, RunConfig, parse
 from unlearning.data.catalogue import catalogue
 
@@ -366,3 +366,55 @@ def test_long_lists_of_classes_have_short_keys_that_differ():
     keys = {grid.class_key(list(range(start, start + 40))) for start in range(10)}
     assert len(keys) == 10 and all(len(key) < 30 for key in keys)
     assert grid.class_key([3, 1]) == grid.class_key([1, 3]) == "classes-1-3"
+
+
+ORIGINS = [
+    ("duck", "published", "cifar10", "published"),
+    ("duck", "published", "cifar100", "published"),
+    ("delete", "published", "cifar100", "published elsewhere"),
+    ("duck", "published", "mnist", "published elsewhere"),
+    ("duck", "searched", "mnist", "not searched"),
+    ("duck", "searched", "fashion_mnist", "searched"),
+    ("duck_released", "searched", "fashion_mnist", "searched"),
+    ("original", "searched", "mnist", ""),
+]
+
+
+@pytest.mark.parametrize(("method", "settings_from", "dataset", "expected"), ORIGINS)
+def test_where_settings_come_from_is_known(method, settings_from, dataset, expected):
+    cell = {"dataset": dataset, "arch": "small_cnn", "scenario": "class_removal"}
+    assert hyperparameters.origin(method, cell, settings_from, METHOD_FILES) == expected
+
+
+def test_settings_searched_for_another_network_say_so():
+    cell = {"dataset": "fashion_mnist", "arch": "vit_small", "scenario": "class_removal"}
+    assert hyperparameters.origin("duck", cell, "searched", METHOD_FILES) == "searched elsewhere"
+    found = hyperparameters.resolve("duck", cell, {}, METHOD_FILES, settings_from="searched")
+    assert found["batch_size"] == 64
+    assert hyperparameters.resolve("duck", cell, {}, METHOD_FILES)["batch_size"] == 1024
+
+
+def test_published_and_searched_settings_are_two_variants_of_one_experiment():
+    second = {"name": "duck_searched", "method": "duck", "settings_from": "searched"}
+    raw = yaml.safe_load((ROOT / "configs/fashion.yaml").read_text())["experiments"][0]
+    raw |= {"settings_from": "published", "methods": ["duck", second]}
+    experiment = parse({"run": "r", "experiments": [raw]}, "f").experiments[0]
+    found = {
+        v.name: plan.resolved(experiment, v, "class_removal", METHOD_FILES)
+        for v in experiment.variants
+    }
+    assert found["duck"]["lr"] == 0.001 and found["duck_searched"]["lr"] == 0.0003
+    origins = {
+        v.name: plan.origin(v, experiment, "class_removal", METHOD_FILES)
+        for v in experiment.variants
+    }
+    assert origins["duck"] == "published elsewhere" and origins["duck_searched"] == "searched"
+
+
+def test_a_search_beside_other_methods_changes_nothing_of_what_is_published():
+    """No file's published settings depend on what a search found."""
+    for method in hyperparameters.known_methods(METHOD_FILES):
+        cell = {"dataset": "fashion_mnist", "arch": "small_cnn", "scenario": "class_removal"}
+        found = hyperparameters.resolve(method, cell, {}, METHOD_FILES)
+        defaults = hyperparameters.load(METHOD_FILES / f"{method}.yaml")["defaults"]["settings"]
+        assert found == defaults

@@ -292,8 +292,12 @@ def test_tune_ranks_the_candidates_on_held_out_images(edited):
     assert status == 0, text
     with open(edited.root / "results/tiny/tuning.csv", newline="") as handle:
         trace = list(csv.DictReader(handle))
-    assert [row["candidate"] for row in trace] == [f"negative_gradient-{k}" for k in range(1, 7)]
-    done = [row for row in trace if row["status"] == "ok"]
+    names = [*range(1, 7), "published"]
+    assert [row["candidate"] for row in trace] == [f"negative_gradient-{name}" for name in names]
+    table = (edited.root / "results/tiny/tables/tuning.md").read_text()
+    assert "| negative_gradient |" in table
+    assert (edited.root / "results/tiny/figures/tuning.png").exists()
+    done = [row for row in trace if row["rank"]]
     best = max(done, key=lambda row: float(row["objective"]))
     assert [row["candidate"] for row in trace if row["chosen"]] == [best["candidate"]]
     model = json.loads(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unlearning.methods import ssd
-from unlearning.methods.base import frozen_copy
+from unlearning.methods.base import Impossible, frozen_copy
 from unlearning.methods.ssd import Settings, factors, mean_importance, squared_gradients
 
 SETTINGS = {"alpha": 1.2, "dampening": 0.7, "batch_size": 7, "importance_images": 1000}
@@ -115,16 +115,20 @@ def test_factors_case_by_case():
     assert factors(whole, forget, 2.0, 8.0).tolist() == [1, 1, 1, 1, 0, 1]
 
 
-def test_alpha_at_the_share_of_the_forget_set_changes_nothing(make_images, make_cnn, make_problem):
+def test_alpha_from_the_inverse_share_on_is_said_to_change_nothing(
+    make_images, make_cnn, make_problem
+):
     model = make_cnn()
-    for alpha, same in ((4.001, True), (1.5, False)):  # 12 of 48 images
-        found = ssd.unlearn(
-            copy.deepcopy(model),
-            make_problem(make_images()),
-            Settings(**SETTINGS | {"alpha": alpha}),
-        )
+    for alpha, impossible in ((4.0, True), (7.0, True), (1.5, False)):  # 12 of 48 images
+        given = copy.deepcopy(model), make_problem(make_images())
+        settings = Settings(**SETTINGS | {"alpha": alpha})
+        if impossible:
+            with pytest.raises(Impossible, match=r"alpha \d is not below \|D\| / \|D_f\| = 4"):
+                ssd.unlearn(*given, settings)
+            continue
+        found = ssd.unlearn(*given, settings)
         pairs = zip(model.parameters(), found.parameters(), strict=True)
-        assert all(torch.equal(p, q) for p, q in pairs) == same
+        assert not all(torch.equal(p, q) for p, q in pairs)
 
 
 def test_only_weights_are_dampened(make_images, make_cnn, make_problem):

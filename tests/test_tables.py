@@ -16,7 +16,7 @@ import pytest
 from unlearning.evaluation import LAYOUTS
 from unlearning.metrics.aus import aus_of_means, class_removal_aus, homogeneous_removal_aus
 from unlearning.render import seconds
-from unlearning.stages.tabulate import SCENARIOS, tabulate
+from unlearning.stages.tabulate import SCENARIOS, sections, tabulate
 from unlearning.stats import summarise
 from unlearning.tables import read_runs, scenario_table
 
@@ -416,3 +416,33 @@ def test_the_command_line_writes_the_tables_without_torch(runs, folder, tmp_path
     subprocess.run([sys.executable, "-c", code, *arguments], check=True)
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "tables" / path.name).read_bytes()
+
+
+def flagged(**columns):
+    """Three methods on two cells: the original at AUS .5, one below and one above it."""
+    scores = {"original": 0.5, "worse": 0.4, "better": 0.9}
+    made = synthetic_runs(("worse", "better"))
+    made = made[made["scenario"] == "class_removal"].copy()
+    made["aus"] = made["method"].map(scores).fillna(made["aus"])
+    return made.assign(**columns)
+
+
+def test_a_row_below_the_original_is_flagged(tmp_path):
+    read = read_back(flagged(), tmp_path)
+    table = scenario_table(read, "class_removal").set_index("method")
+    assert table.loc["worse", "flag"] == "below original"
+    assert table.loc["better", "flag"] == table.loc["original", "flag"] == ""
+    (section,) = sections(table.reset_index(), "class_removal")
+    shown = section.cells.set_index("Method")["Flag"]
+    assert shown["worse"] == "below original" and shown["better"] == ""
+    assert "Settings" not in section.cells and "doing nothing" in section.caption
+
+
+def test_each_row_says_whose_settings_it_has(tmp_path):
+    made = flagged()
+    made["settings_from"] = made["method"].map({"worse": "published elsewhere"}).fillna("")
+    table = scenario_table(read_back(made, tmp_path), "class_removal")
+    (section,) = sections(table, "class_removal")
+    shown = section.cells.set_index("Method")["Settings"]
+    assert shown["worse"] == "published elsewhere" and shown["better"] == "–"
+    assert "published for this data set, or elsewhere" in section.caption

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import METHOD_FILES, ROOT
@@ -54,6 +56,7 @@ def test_the_search_is_an_experiment_on_held_out_images():
     assert [(v.name, v.method, v.settings) for v in part.methods] == [
         ("duck-1", "duck", {"lr": 0.1}),
         ("duck-2", "duck", {"lr": 0.2}),
+        ("duck-published", "duck", {}),
         ("original_erm", "original_erm", {}),
     ]
 
@@ -72,7 +75,8 @@ def test_scenarios_share_a_candidate_only_where_its_settings_are_the_same():
     }
     found = tuning_experiment(experiment(tuning=both), tried)
     names = [[variant.name for variant in part.methods] for part in found.parts]
-    assert names == [["duck-1", "duck-2"], ["duck-3", "duck-2"]]
+    given = "duck-published"
+    assert names == [["duck-1", "duck-2", given], ["duck-3", "duck-2", given]]
     assert found.parts[1].scenarios.class_removal is None
 
 
@@ -291,6 +295,37 @@ def test_cells_that_the_run_reports_are_counted(search):
     shown = [("class_removal", "class-1", 0)]
     found = ranked(rows({"duck-1": [0.5, 0.6]}), search, shown=shown)
     assert found["duck-1"]["reported_cells"] == 1
+
+
+def test_the_published_settings_stand_beside_the_chosen_ones_and_are_never_chosen(search):
+    scores = {"duck-1": [0.8, 0.9], "duck-2": [0.7, 0.7], "duck-published": [0.99, 0.99]}
+    found = tune.trace(rows(scores), search, METHOD_FILES)
+    assert [r["candidate"] for r in found if r.get("chosen")] == ["duck-1"]
+    (row,) = tune.beside_published(found)
+    assert row["candidates"] == 2 and row["cells"] == 2
+    assert row["published_mean"] == pytest.approx(0.99)
+    assert row["searched_mean"] == pytest.approx(0.85)
+    (section,) = tune.sections(pd.DataFrame([row], columns=tune.BESIDE))
+    (shown,) = section.cells.to_dict("records")
+    assert shown["Settings, published"] == "epochs 10, lambda_forget 1.0, lr 0.001"
+    assert shown["AUS, searched"] == "0.850 ± 0.071" and shown["Difference"] == "-0.140"
+
+
+def test_the_figure_shows_every_candidate_at_its_learning_rate(search, tmp_path):
+    scores = {"duck-1": [0.8, 0.9], "duck-2": [0.7, 0.7], "duck-published": [0.95, 0.95]}
+    (tmp_path / "tuning.csv").write_text(
+        tune.as_csv(tune.trace(rows(scores), search, METHOD_FILES))
+    )
+    subprocess.run(
+        [sys.executable, ROOT / "figures/tuning.py", "--runs", "tuning.csv", "--out", "drawn"],
+        cwd=tmp_path,
+        check=True,
+    )
+    table = pd.read_csv(tmp_path / "drawn.csv")
+    assert list(table["kind"]) == ["chosen", "candidate", "published"]
+    assert list(table["value"]) == [0.001, 0.002, 0.001]
+    assert list(table["aus_mean"]) == pytest.approx([0.85, 0.7, 0.95])
+    assert (tmp_path / "drawn.png").stat().st_size > 1000
 
 
 def test_references_are_no_candidates(search):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from unlearning import tables
 from unlearning.files import canonical_json, read_json, sha256_file
 from unlearning.manifest import LATER
 from unlearning.metrics.names import COSTS
@@ -124,7 +125,7 @@ def _of_cost(row: dict[str, str]) -> bool:
 def _rows(file: str, one: pd.DataFrame, other: pd.DataFrame) -> Iterator[Difference]:
     columns = [name for name in one if name in other and not aside(name)]
     for name in set(one) ^ set(other):
-        if not aside(name) and name not in LATER:
+        if not aside(name) and name not in (*LATER, *tables.LATER):
             sides = ["there" if name in table else None for table in (one, other)]
             yield Difference(file, "", name, *sides)
     rows = zip_longest(one.to_dict("records"), other.to_dict("records"))

@@ -38,6 +38,8 @@ MOST = 20
 """So many problems of a config are shown."""
 FEWEST_IMAGES = 2
 """To forget and to retain: BatchNorm cannot train on one."""
+PUBLISHED = "-published"
+"""What the name of a method's published settings ends in, beside the candidates of a search."""
 MOST_VALUES = 100_000
 """In a config: more would not be checked within memory."""
 RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
@@ -359,6 +361,7 @@ def tuning_experiment(
     """The search for one experiment: each candidate a variant, scored on held-out images.
 
     candidates: the settings to try, by scenario and method; an original, which has none, runs once.
+    The published settings of a method run beside its candidates, to be compared, not chosen.
     A scenario is a part of the search. Two scenarios share the name of a candidate, and its
     number, if its settings are the same in both.
     """
@@ -373,7 +376,8 @@ def tuning_experiment(
                 Variant(name=f"{method}-{known.index(one) + 1}", method=method, settings=one)
                 for one in settings
             ]
-            variants += [] if settings else [Variant(name=method, method=method)]
+            name = f"{method}{PUBLISHED}" if settings else method
+            variants.append(Variant(name=name, method=method))
         only = Scenarios(**{scenario: getattr(experiment.tuning.scenarios, scenario)})
         fields = {"name": scenario, "methods": variants, "scenarios": only, "train_seeds": None}
         parts.append(Part.model_construct(**fields))

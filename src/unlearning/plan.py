@@ -74,6 +74,19 @@ def resolved(
     return found if most is None else found | {"epochs": min(most, found["epochs"])}
 
 
+def origin(
+    variant: Variant,
+    experiment: Experiment,
+    scenario: str,
+    folder: str | Path = hyperparameters.FOLDER,
+) -> str:
+    """Where the settings of a method come from (`hyperparameters.origin`), and if some differ."""
+    cell = {"dataset": experiment.dataset, "arch": experiment.arch, "scenario": scenario}
+    chosen = variant.settings_from or experiment.settings_from
+    found = hyperparameters.origin(variant.method, cell, chosen, folder)
+    return f"{found}, changed" if found and variant.settings else found
+
+
 def cap(
     experiment: Experiment,
     variant: Variant,

@@ -21,14 +21,18 @@ TEXT = [
     "method",
     "compared_with",
     "touches",
+    "settings_from",
     *CELL,
     "unlearn_seed",
     "status",
     "reason",
     "capped",
 ]
+LATER = ("capped", "settings_from")
+"""Columns that runs of before they were written lack."""
 OPTIONAL = (
-    *("experiment", "touches", "reason", "official_seconds", "compared_with", "capped"),
+    *("experiment", "touches", "reason", "official_seconds", "compared_with"),
+    *LATER,
     *names.DISTANCES,
     *names.ATTACKS,
 )
@@ -100,10 +104,11 @@ def status_note(cells: pd.DataFrame) -> str:
 def scenario_table(runs: pd.DataFrame, scenario: str) -> pd.DataFrame:
     """One row per (experiment, data set, architecture, method) of `scenario`, full precision.
 
-    Columns: the identity, `touches`, `over`, `n_cells`, `n_ok`, `status` (`ok`, or every other
-    status met), `status_note`; per metric `_mean`, `_sd` (ddof 1) and `_n`; `aus_of_means` and
-    `aus_of_means_sd` over `aus_of_means_n` cells. Accuracies are fractions, times seconds,
-    memory MB. Two experiments never share a mean.
+    Columns: the identity, `touches`, `settings` (`plan.origin`), `flag` (`below original` where the
+    mean AUS is lower than that of the originals of the same cells), `over`, `n_cells`, `n_ok`,
+    `status` (`ok`, or every other status met), `status_note`; per metric `_mean`, `_sd` (ddof 1)
+    and `_n`; `aus_of_means` and `aus_of_means_sd` over `aus_of_means_n` cells. Accuracies are
+    fractions, times seconds, memory MB. Two experiments never share a mean.
     """
     runs = runs[runs["scenario"] == scenario]
     rows = [
@@ -120,7 +125,8 @@ def _metrics(scenario: str) -> list[str]:
 
 
 def _csv_columns(scenario: str) -> list[str]:
-    facts = ["scenario", "method", "touches", "over", "n_cells", "n_ok", "status", "status_note"]
+    facts = ["scenario", "method", "touches", "settings", "flag"]
+    facts += ["over", "n_cells", "n_ok", "status", "status_note"]
     metrics = [f"{m}_{part}" for m in _metrics(scenario) for part in ("mean", "sd", "n")]
     return [*GROUP, *facts, *metrics, "aus_of_means", "aus_of_means_sd", "aus_of_means_n"]
 
@@ -142,6 +148,8 @@ def _method_row(key: dict, name: str, cells: pd.DataFrame, group: pd.DataFrame) 
         "scenario": scenario,
         "method": name,
         "touches": " / ".join(dict.fromkeys(t for t in cells["touches"] if t)),
+        "settings": " / ".join(dict.fromkeys(t for t in cells["settings_from"] if t)),
+        "flag": "below original" if _below_original(done, group) else "",
         "over": summarise([0.0] * len(done), done).over,
         "n_cells": len(cells),
         "n_ok": len(done),
@@ -163,14 +171,10 @@ def _aus_of_means(scenario: str, done: pd.DataFrame, group: pd.DataFrame) -> tup
 
     Which original is the column `compared_with`; where that is empty, `original`.
     """
-    compared = set(done["compared_with"]) - {""} or {"original"}
     removal = scenario == "class_removal"
     test = "retain_test_accuracy" if removal else "test_accuracy"
     forget = "forget_test_accuracy" if removal else "forget_train_accuracy"
-    originals = group[group["method"].isin(compared) & (group["status"] == "ok")]
-    originals = originals.drop_duplicates(CELL)[[*CELL, test]]
-    paired = done[[*CELL, test, forget]].merge(originals, on=CELL, suffixes=("", "_original"))
-    paired = paired.dropna()
+    paired = _beside_original(done, group, [test, forget], test)
     if paired.empty:
         return math.nan, math.nan, 0
     mean_sd = [
@@ -178,6 +182,23 @@ def _aus_of_means(scenario: str, done: pd.DataFrame, group: pd.DataFrame) -> tup
         for part in (summarise(paired[c].tolist(), {}) for c in (test, f"{test}_original", forget))
     ]
     return *aus_of_means(scenario, *mean_sd), len(paired)
+
+
+def _below_original(done: pd.DataFrame, group: pd.DataFrame) -> bool:
+    """Whether the mean AUS is lower than that of doing nothing, over the same cells."""
+    paired = _beside_original(done, group, ["aus"], "aus")
+    return bool(len(paired) and paired["aus"].mean() < paired["aus_original"].mean())
+
+
+def _beside_original(
+    done: pd.DataFrame, group: pd.DataFrame, columns: list[str], other: str
+) -> pd.DataFrame:
+    """`columns` of a method's cells and `other` of their originals, where all are known."""
+    compared = set(done["compared_with"]) - {""} or {"original"}
+    originals = group[group["method"].isin(compared) & (group["status"] == "ok")]
+    originals = originals.drop_duplicates(CELL)[[*CELL, other]]
+    paired = done[[*CELL, *columns]].merge(originals, on=CELL, suffixes=("", "_original"))
+    return paired.dropna()
 
 
 def _name_cells(rows: pd.DataFrame) -> str:

@@ -29,6 +29,7 @@ RESULT_FIGURES = {
     "roc": "roc",
     "ranks": "runs",
 }
+TUNING_FIGURES = {"tuning": "tuning"}
 STUDY_FIGURES = {
     "density": "features",
     "destinations": "destinations",
@@ -576,7 +577,7 @@ wildcard_constraints:
     split=r"[^/]+",
     method=r"[^/]+",
     part=r"(\.[^/]+)?",
-    figure="|".join(RESULT_FIGURES | STUDY_FIGURES),
+    figure="|".join(RESULT_FIGURES | STUDY_FIGURES | TUNING_FIGURES),
 
 
 include: "studies.smk"

@@ -6,6 +6,7 @@ localrules:
     collect,
     rulegraph,
     tune,
+    rank_candidates,
     estimate,
 
 
@@ -94,7 +95,7 @@ rule tabulate:
 rule plot:
     """One figure, from its CSV file alone."""
     input:
-        lambda w: measured(f"{(RESULT_FIGURES | STUDY_FIGURES)[w.figure]}.csv"),
+        lambda w: measured(f"{(RESULT_FIGURES | STUDY_FIGURES | TUNING_FIGURES)[w.figure]}.csv"),
     output:
         multiext(results("figures/{figure}"), ".svg", ".pdf", ".png", ".csv"),
     log:
@@ -114,17 +115,27 @@ rule plot:
 
 
 rule tune:
+    """The search for settings: its trace, published settings beside searched ones, a figure."""
+    input:
+        results("tuning.csv"),
+        multiext(results("tables/tuning"), ".csv", ".md", ".tex", ".html"),
+        multiext(results("figures/tuning"), ".svg", ".pdf", ".png", ".csv"),
+
+
+rule rank_candidates:
     """Which candidate of each method is best on images that no table reports (`search`)."""
     input:
         lambda w: finished(TUNING_CELLS),
         config=results("config.json"),
     output:
-        results("tuning.csv"),
+        trace=results("tuning.csv"),
+        table=multiext(results("tables/tuning"), ".csv", ".md", ".tex", ".html"),
     log:
         results("logs/tune.log"),
     conda:
         "../../environment.yml"
     params:
+        table=lambda w, output: os.path.splitext(output.table[0])[0],
         root=lambda w, output: os.path.dirname(output[0]),
         methods=METHOD_FILES,
         spaces=script_hash(*sorted(glob.glob(f"{METHOD_FILES}/*.yaml"))),
@@ -133,7 +144,7 @@ rule tune:
         "rank the candidates of every method"
     shell:
         "python -m unlearning tune --config {input.config} --root {params.root}"
-        " --methods {params.methods} --out {output} > {log} 2>&1"
+        " --methods {params.methods} --out {output.trace} --table {params.table} > {log} 2>&1"
 
 
 rule audit:

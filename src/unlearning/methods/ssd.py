@@ -6,8 +6,9 @@ With the diagonal of the empirical Fisher matrix at the original, squares taken 
     θ_j ← min(λ · I_D,j / I_f,j, 1) · θ_j     for each weight j with I_f,j > α · I_D,j
 
 D is the whole training set, as in the paper: I_D = (|D_r| · I_r + |D_f| · I_f) / |D|. So
-I_f ≤ I_D · |D| / |D_f|, and α ≥ |D| / |D_f| changes nothing: forgetting a tenth of the data
-needs α < 10; the published α = 10 is for one class in a hundred.
+I_f ≤ I_D · |D| / |D_f|, and α ≥ |D| / |D_f| would change nothing: forgetting a tenth of the data
+needs α < 10; the published α = 10 is for one class in a hundred. Such a cell is `failed`, with
+that as its reason, and not the original under another name.
 
 Touches: retain, forget. One edit without training; BatchNorm's weights are dampened like
 others, its statistics stay, and gradients are taken in evaluation mode. The authors' code
@@ -29,7 +30,7 @@ from pydantic import Field
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
-from unlearning.methods.base import Problem, frozen_copy
+from unlearning.methods.base import Impossible, Problem, frozen_copy
 from unlearning.models.base import Classifier
 from unlearning.recipe import Strict
 
@@ -89,13 +90,21 @@ def factors(
 
 
 def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifier:
-    """Dampen the weights of `model` in place, once."""
+    """Dampen the weights of `model` in place, once.
+
+    Raises Impossible for an alpha with which no weight can be selected.
+    """
+    counts = {part: len(problem.indices(part)) for part in ("retain", "forget")}
+    share = counts["forget"] / sum(counts.values())
+    if settings.alpha * share >= 1:
+        raise Impossible(
+            f"alpha {settings.alpha:g} is not below |D| / |D_f| = {1 / share:.3g}: no weight can "
+            "be selected, the model would stay the original"
+        )
     original, size = frozen_copy(model), settings.batch_size
     some = islice(problem.batches("retain", size), math.ceil(settings.importance_images / size))
     retain = mean_importance(original, some)
     forget = mean_importance(original, problem.batches("forget", size))
-    counts = {part: len(problem.indices(part)) for part in ("retain", "forget")}
-    share = counts["forget"] / sum(counts.values())
     whole = {name: (1 - share) * retain[name] + share * forget[name] for name in forget}
     problem.check(sum(squares.sum() for squares in whole.values()))
     with torch.no_grad():

@@ -20,6 +20,7 @@ from unlearning.files import read_json, read_sealed, write_text
 from unlearning.manifest import COLUMNS as MANIFEST
 from unlearning.manifest import manifest
 from unlearning.metrics import listed, names
+from unlearning.plan import origin
 from unlearning.records import RECORD, read_record
 
 COLUMNS = [
@@ -27,7 +28,7 @@ COLUMNS = [
     *("train_seed", "split_seed", "unlearn_seed", "status"),
     *(*names.ACCURACIES, "aus", *names.COSTS, *names.DISTANCES, *names.ATTACKS),
     *("validation_accuracy", "updates", "capped", "experiment", "base_method", "compared_with"),
-    *("touches", "reason"),
+    *("touches", "settings_from", "reason"),
     *("evaluation", "device", "settings_sha256", "code_sha256", "commit"),
 ]
 IDENTITY = ["experiment", *COLUMNS[:5], "train_seed", "unlearn_seed"]
@@ -195,6 +196,7 @@ def _identity(cell: grid.Cell, experiment: Experiment, methods: str) -> dict[str
         "evaluation": experiment.evaluation,
         "split_seed": grid.split_of(experiment, cell).settings.get("seed"),
         "base_method": variant.method,
+        "settings_from": origin(variant, experiment, cell.scenario, methods),
         "compared_with": hyperparameters.original_of(variant.method, methods),
         **{key: getattr(cell, key) for key in cell.__dataclass_fields__},
     }

@@ -19,6 +19,13 @@ from unlearning.metrics.aus import SCENARIOS
 from unlearning.render import Section, latex, markdown, page, percent, score, seconds
 from unlearning.tables import GROUP, nothing, read_runs, scenario_table
 
+MARKS = {
+    "Settings": "Settings: published for this data set, or elsewhere for others; searched for this "
+    "data set and network, or elsewhere; not searched: none was found, the published ones stand.",
+    "Flag": "Below original: a lower mean AUS than that of doing nothing.",
+}
+"""Columns that are printed where a row has something in them, and what they say."""
+
 
 def sections(table: pd.DataFrame, scenario: str) -> list[Section]:
     """The printed tables of `scenario_table`, one per experiment, data set and architecture."""
@@ -30,6 +37,8 @@ def sections(table: pd.DataFrame, scenario: str) -> list[Section]:
         if systems.count((dataset, arch)) > 1:
             title += f", experiment {experiment}"
         cells = pd.DataFrame([_printed(row, scenario) for row in rows.to_dict("records")])
+        empty = [name for name in MARKS if set(cells[name]) <= {"", "–"}]
+        cells = cells.drop(columns=empty)
         found.append(Section(title, _caption(rows, scenario), cells, _footnotes(rows)))
     return found
 
@@ -51,6 +60,7 @@ def _printed(row: dict, scenario: str) -> dict[str, str]:
     mark = " †" if row["status_note"] else ""
     lost = row["status"].replace("_", " ") if row["n_ok"] == 0 else ""
     shown = {"Method": row["method"], "Touches": row["touches"] or "–"}
+    shown["Settings"] = row["settings"] or "–"
     for header, metric, show in _printed_columns(scenario):
         text = show(row[f"{metric}_mean"], row[f"{metric}_sd"])
         shown[header] = lost or (text if text == "–" else text + mark)
@@ -59,6 +69,7 @@ def _printed(row: dict, scenario: str) -> dict[str, str]:
             shown["AUS of means"] = lost or (text if text == "–" else text + mark)
     whole = row["n_ok"] == row["n_cells"]
     shown["n"] = str(row["n_ok"]) if whole else f"{row['n_ok']} of {row['n_cells']}"
+    shown["Flag"] = row["flag"]
     return shown
 
 
@@ -91,6 +102,7 @@ def _caption(rows: pd.DataFrame, scenario: str) -> str:
         f"{_spread(rows)} A value without ± rests on one run; – is not measured. Cells whose "
         "status is not ok are named, never averaged: a word in place of numbers where no cell "
         "is ok, † where some are not."
+        + "".join(f" {said}" for name, said in MARKS.items() if any(rows[name.lower()]))
     )
 
 

@@ -9,19 +9,35 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from unlearning import grid, hyperparameters, plan, spaces
-from unlearning.config import Experiment, parse
+from unlearning.config import PUBLISHED, Experiment, parse
 from unlearning.files import canonical_json, read_json, write_text
+from unlearning.render import Section, plus_minus, score
 from unlearning.stages.collect import collect
+from unlearning.stages.tabulate import write
 
 KEYS = ("experiment", "dataset", "arch", "scenario", "base_method")
 LOST = ("diverged", "failed")
+TITLE = "Published settings beside searched ones"
+CAPTION = (
+    "AUS on the images and cells of the search, which no other table reports: mean ± sample "
+    "standard deviation over n cells; a cell that diverged or failed counts as 0. Settings: those "
+    "that the search sets. Every method has the same number of candidates a round."
+)
+BESIDE = [
+    *("dataset", "arch", "scenario", "method", "candidates", "cells", "edge"),
+    *("published", "published_status", "published_mean", "published_sd"),
+    *("searched", "searched_status", "searched_mean", "searched_sd"),
+]
 COLUMNS = [
     *("dataset", "arch", "scenario", "method", "candidate", "round", "settings"),
     *("cells", "reported_cells", "status", "aus_mean", "aus_sd", "objective", "seconds_mean"),
@@ -36,6 +52,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--root", required=True, help="the run's folder")
     parser.add_argument("--methods", default=hyperparameters.FOLDER, help="the settings files")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--table", required=True, help="stem of the table to write")
     options = parser.parse_args(argv)
     config = parse(read_json(options.config), options.config)
     found = []
@@ -46,6 +63,8 @@ def main(argv: list[str]) -> None:
             rows = collect(searches, Path(options.root), options.methods)
             found += trace(rows, search, options.methods, reported(experiment))
     write_text(options.out, as_csv(found))
+    table = pd.DataFrame(beside_published(found), columns=BESIDE)
+    write(Path(options.table), table, sections(table), TITLE, "No search in this run")
 
 
 def reported(experiment: Experiment) -> set[tuple]:
@@ -63,17 +82,19 @@ def trace(
 
     rows: as `collect` gives them; search: as `plan.search`; shown: cells that the run reports.
     Of equal objectives the candidate declared first is chosen. `edge`: the dimensions of its
-    space at whose edge the chosen one lies.
+    space at whose edge the chosen one lies. The published settings have no round and no rank.
     """
     settings, shown = {v.name: v.settings for v in search.variants}, set(shown)
     groups: dict[tuple, dict[str, list]] = {}
     for row in rows:
-        if settings[row["method"]] and row["status"] != "not_defined":
+        tried = settings[row["method"]] or row["method"].endswith(PUBLISHED)
+        if tried and row["status"] != "not_defined":
             group = groups.setdefault(tuple(row[key] for key in KEYS), {})
             group.setdefault(row["method"], []).append(row)
     found = []
     for (_, dataset, arch, scenario, method), group in groups.items():
         place = {"dataset": dataset, "arch": arch, "scenario": scenario}
+        given = group.pop(f"{method}{PUBLISHED}", None)
         rounds = _rounds(method, place, len(group), folder)
         candidates = [
             {**place, "method": method, "candidate": name}
@@ -91,6 +112,10 @@ def trace(
                 published = hyperparameters.around(method, place, folder)
                 point = settings[candidate["candidate"]]
                 candidate["edge"] = " ".join(spaces.at_edge(space, published, point))
+        if given:
+            published = hyperparameters.resolve(method, place, {}, folder)
+            beside = {"candidate": f"{method}{PUBLISHED}", "settings": canonical_json(published)}
+            candidates.append({**place, "method": method, **beside} | _summary(given, shown))
         found += candidates
     return found
 
@@ -125,6 +150,48 @@ def _summary(cells: list[Mapping[str, Any]], shown: set[tuple]) -> dict[str, Any
         "objective": mean - (0.0 if math.isnan(spread) else spread),
         **({"seconds_mean": statistics.fmean(seconds)} if seconds else {}),
     }
+
+
+def beside_published(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row (BESIDE) for each method: the settings that were chosen beside the published ones."""
+    rows: dict[tuple, dict[str, Any]] = {}
+    for one in found:
+        key = tuple(one[name] for name in BESIDE[:4])
+        row = rows.setdefault(key, dict(zip(BESIDE[:4], key, strict=True)) | {"candidates": 0})
+        kind = "published" if one["candidate"].endswith(PUBLISHED) else "searched"
+        row["candidates"] += kind == "searched"
+        if kind == "published" or one.get("chosen"):
+            row |= {kind: one["settings"], f"{kind}_status": one["status"]}
+            row |= {f"{kind}_{name}": one.get(f"aus_{name}") for name in ("mean", "sd")}
+            row |= {"cells": one["cells"], **({"edge": one["edge"]} if "edge" in one else {})}
+    return list(rows.values())
+
+
+def sections(table: pd.DataFrame) -> list[Section]:
+    """The printed table of each data set, architecture and scenario."""
+    found = []
+    for (dataset, arch, scenario), rows in table.groupby(BESIDE[:3], sort=False):
+        title = f"{TITLE}, {scenario.replace('_', ' ')}: {dataset}, {arch}"
+        cells = pd.DataFrame([_printed(row) for row in rows.to_dict("records")])
+        found.append(Section(title, CAPTION, cells, [], left=1))
+    return found
+
+
+def _printed(row: Mapping[str, Any]) -> dict[str, str]:
+    """Of the published settings those that the search sets otherwise."""
+    given, chosen = (
+        json.loads(row[kind]) if isinstance(row[kind], str) else {}
+        for kind in ("published", "searched")
+    )
+    shown = {"Method": row["method"]}
+    for kind, settings in (("published", given), ("searched", chosen)):
+        values = (f"{key} {settings[key]}" for key in chosen if key in settings)
+        shown[f"Settings, {kind}"] = ", ".join(values) or "–"
+        shown[f"AUS, {kind}"] = score(row[f"{kind}_mean"], row[f"{kind}_sd"])
+    gain = plus_minus(row["searched_mean"] - row["published_mean"], math.nan, 3)
+    counts = {"Candidates": str(row["candidates"]), "n": str(row["cells"])}
+    edge = row["edge"] if isinstance(row["edge"], str) and row["edge"] else "–"
+    return shown | {"Difference": gain, "At an edge": edge} | counts
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
