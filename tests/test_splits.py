@@ -9,7 +9,13 @@ import torch
 from unlearning import grid
 from unlearning.config import parse
 from unlearning.data.batches import load_dataset
-from unlearning.data.splits import check_split, make_split, release_indices, retained
+from unlearning.data.splits import (
+    check_split,
+    half_of_test,
+    make_split,
+    release_indices,
+    retained,
+)
 from unlearning.files import canonical_json, read_json, save_tensors, sha256_file, write_json
 from unlearning.metrics.accuracy import accuracies
 from unlearning.stages import split as split_stage
@@ -328,3 +334,25 @@ def test_an_accuracy_over_no_image_is_not_defined():
     found = accuracies(arrays, make("one class"))
     assert found["forget_test_accuracy"] is None
     assert found["retain_test_accuracy"] == found["test_accuracy"]
+
+
+def test_the_halves_of_the_test_images_share_none_and_are_the_same_for_all_forget_sets():
+    labels = np.arange(101) % 10
+    outputs = {"test_logits": np.eye(10)[labels], "test_labels": labels, "train_labels": labels}
+    outputs["test_logits"][:, 0] += np.arange(101) / 1000  # each row is its own
+    whole = {"dataset": "d", "test": None, "validation": None}
+    first, second = (half_of_test(outputs, whole, half) for half in ("first", "second"))
+    rows = [
+        [np.flatnonzero((outputs["test_logits"] == row).all(1))[0] for row in cut["test_logits"]]
+        for cut, _ in (first, second)
+    ]
+    assert len(rows[0]) == 50 and sorted(rows[0] + rows[1]) == list(range(101))
+    assert first[1] == whole and len(first[0]["train_labels"]) == 101
+    half = {"dataset": "d", "test": list(range(0, 101, 2)), "validation": list(range(1, 101, 2))}
+    for (cut, inside), kept in zip(
+        (half_of_test(outputs, half, name) for name in ("first", "second")), rows, strict=True
+    ):
+        evaluated = {kept[at] for at in inside["test"]}
+        assert evaluated == set(kept) & set(half["test"])
+        assert sorted(inside["test"] + inside["validation"]) == list(range(len(kept)))
+        assert np.array_equal(cut["test_labels"], labels[kept])

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import METHOD_FILES, ROOT
 
-from unlearning import hyperparameters, methods, spaces
+from unlearning import hyperparameters, methods, plan, spaces
 from unlearning.config import ConfigError, parse, tuning_experiment
 from unlearning.stages import tune
 
@@ -448,3 +448,28 @@ def test_a_mistaken_search_is_named(block, says, tmp_path):
     whole = {"when": {"dataset": "d"}, "settings": {}, "space": {}} | block
     with pytest.raises(ConfigError, match=says):
         written(tmp_path, defaults={"source": "s", "settings": settings}, search=[whole])()
+
+
+def on_test_half(**changes):
+    tuning = {"train_seeds": [0], "scenarios": {"class_removal": {"forget": [1]}}}
+    return experiment(tuning=tuning | {"judged_on": "test_half"}, **changes)
+
+
+def test_a_search_on_half_of_the_test_images_takes_the_runs_originals():
+    found = plan.search(on_test_half(methods=["negative_gradient", "duck"]), METHOD_FILES)
+    assert (found.evaluation, found.test_half, found.models_of) == ("test", "first", "d-small_cnn")
+    names = {variant.method for variant in found.variants}
+    assert names == {"original", "negative_gradient", "duck"}
+    chosen = on_test_half(methods=["negative_gradient", "duck"])
+    tuning = chosen.tuning.model_copy(update={"methods": ["negative_gradient"]})
+    found = plan.search(chosen.model_copy(update={"tuning": tuning}), METHOD_FILES)
+    assert {variant.method for variant in found.variants} == {"original", "negative_gradient"}
+
+
+def test_searched_settings_are_reported_on_the_other_half():
+    with pytest.raises(ConfigError, match="test_half: second"):
+        plan.search(on_test_half(methods=["duck"], settings_from="searched"), METHOD_FILES)
+    second = on_test_half(methods=["duck"], settings_from="searched", test_half="second")
+    assert plan.search(second, METHOD_FILES).test_half == "first"
+    with pytest.raises(ConfigError, match="no original of seed 0"):
+        plan.search(on_test_half(methods=["duck"], train_seeds=[1]), METHOD_FILES)

@@ -67,13 +67,17 @@ class Tuning(Strict):
     """The search that `snakemake tune` makes for an experiment: its forget sets and seeds.
 
     budget: candidates a method and round, the same for all: points of its space (spaces.py).
-    methods: those to search; without it all of the experiment.
+    methods: those to search; without it all of the experiment. judged_on: `held_out`, a fifth of
+    the training images, for which the search trains originals of its own; or `test_half`, the
+    first half of the test images: it then takes the run's originals, of the seeds and evaluation
+    that they have, and searched settings are reported on the second half (`test_half`).
     """
 
     train_seeds: Seeds
     scenarios: Scenarios
     budget: int = Field(16, gt=0)
     methods: list[str] | None = Field(None, min_length=1)
+    judged_on: Literal["held_out", "test_half"] = "held_out"
 
 
 class Attacks(Strict):
@@ -126,7 +130,8 @@ class Experiment(Strict):
     are. retain_evaluated: of the training images all that are forgotten and so many of the
     others, drawn once for the data set, are evaluated; None: all. epochs_at_most: a cap on the
     epochs of a method, by name; a cell that it cut short is marked `capped`. settings_from: which
-    settings of the methods' files, `published` or what a search found (`searched`).
+    settings of the methods' files, `published` or what a search found (`searched`). test_half: the
+    fixed half of the test images on which accuracies, AUS and distances are measured; None: all.
     """
 
     dataset: str
@@ -145,6 +150,7 @@ class Experiment(Strict):
     train_seeds: Seeds
     unlearn_seeds: Seeds = Field(default_factory=lambda: [0])
     settings_from: Literal["published", "searched"] = "published"
+    test_half: Literal["first", "second"] | None = None
     resources: Resources = Resources()
     tuning: Tuning | None = None
     attacks: Attacks | None = None
@@ -381,9 +387,13 @@ def tuning_experiment(
         only = Scenarios(**{scenario: getattr(experiment.tuning.scenarios, scenario)})
         fields = {"name": scenario, "methods": variants, "scenarios": only, "train_seeds": None}
         parts.append(Part.model_construct(**fields))
+    where = {"evaluation": "validation", "models_of": None, "test_half": None}
+    if experiment.tuning.judged_on == "test_half":
+        home = experiment.models_of or experiment.label
+        where = {"models_of": home, "test_half": "first"}
     changes = {
+        **where,
         "name": f"{experiment.label}-tuning",
-        "evaluation": "validation",
         "methods": None,
         "scenarios": None,
         "parts": parts,
@@ -391,7 +401,6 @@ def tuning_experiment(
         "settings_from": "published",
         "tuning": None,
         "attacks": None,
-        "models_of": None,
     }
     return experiment.model_copy(update=changes)
 

@@ -103,9 +103,18 @@ def cap(
 def search(experiment: Experiment, folder: str | Path = hyperparameters.FOLDER) -> Experiment:
     """The search that an experiment declares, as an experiment of its own.
 
-    Raises ConfigError for a method that has nothing to search.
+    Raises ConfigError for a method that has nothing to search; and for a search on a half of the
+    test images whose original is not the run's, or whose searched settings are to be reported on
+    the images of the search.
     """
     tuning, found = experiment.tuning, {}
+    if tuning.judged_on == "test_half":
+        where = f"{experiment.label}: tuning.judged_on: test_half"
+        if strange := sorted({*tuning.train_seeds} - {*experiment.train_seeds}):
+            raise ConfigError(f"{where}: the run has no original of seed {strange[0]}")
+        chosen = {v.settings_from or experiment.settings_from for v in experiment.variants}
+        if "searched" in chosen and experiment.test_half != "second":
+            raise ConfigError(f"{where}: searched settings need test_half: second beside it")
     methods = dict.fromkeys(v.method for v in experiment.variants if v.method not in REFERENCES)
     for name in tuning.methods or ():
         if name not in methods:

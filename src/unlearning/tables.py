@@ -22,13 +22,14 @@ TEXT = [
     "compared_with",
     "touches",
     "settings_from",
+    "test_half",
     *CELL,
     "unlearn_seed",
     "status",
     "reason",
     "capped",
 ]
-LATER = ("capped", "settings_from")
+LATER = ("capped", "settings_from", "test_half")
 """Columns that runs of before they were written lack."""
 OPTIONAL = (
     *("experiment", "touches", "reason", "official_seconds", "compared_with"),
@@ -125,7 +126,7 @@ def _metrics(scenario: str) -> list[str]:
 
 
 def _csv_columns(scenario: str) -> list[str]:
-    facts = ["scenario", "method", "touches", "settings", "flag"]
+    facts = ["scenario", "test_half", "method", "touches", "settings", "flag"]
     facts += ["over", "n_cells", "n_ok", "status", "status_note"]
     metrics = [f"{m}_{part}" for m in _metrics(scenario) for part in ("mean", "sd", "n")]
     return [*GROUP, *facts, *metrics, "aus_of_means", "aus_of_means_sd", "aus_of_means_n"]
@@ -146,6 +147,7 @@ def _method_row(key: dict, name: str, cells: pd.DataFrame, group: pd.DataFrame) 
     row = {
         **key,
         "scenario": scenario,
+        "test_half": cells["test_half"].iloc[0],
         "method": name,
         "touches": " / ".join(dict.fromkeys(t for t in cells["touches"] if t)),
         "settings": " / ".join(dict.fromkeys(t for t in cells["settings_from"] if t)),

@@ -23,12 +23,15 @@ rule score:
         folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
         cells=compared(scored),
         oracle=oracle_among(scored),
+        half=lambda w: (
+            f"--test-half {half}" if (half := experiment_of(w).test_half) else ""
+        ),
         code=code("score"),
     message:
         "score {wildcards.split} of {wildcards.experiment}, train seed {wildcards.train_seed}"
     shell:
         "python -m unlearning score --folder {params.folder} --cells {params.cells:q}"
-        " {params.oracle} --split {input.split} --out {output} > {log} 2>&1"
+        " {params.oracle} {params.half} --split {input.split} --out {output} > {log} 2>&1"
 
 
 rule attack:

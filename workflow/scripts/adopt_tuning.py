@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unlearning import hyperparameters, spaces
+from unlearning.config import PUBLISHED
 
 PROJECT = Path(__file__).parents[2]
 FOLDER = PROJECT / "configs/methods"
@@ -74,8 +75,9 @@ def too_small(trace: Path) -> Iterator[str]:
     """Why a trace is no ground to choose settings by; nothing if it is."""
     for rows in groups(trace):
         name = f"{rows[0]['method']}, {rows[0]['scenario']}"
-        if len(rows) < CANDIDATES:
-            yield f"{name}: {len(rows)} candidates, needed are {CANDIDATES}"
+        tried = sum(not row["candidate"].endswith(PUBLISHED) for row in rows)
+        if tried < CANDIDATES:
+            yield f"{name}: {tried} candidates, needed are {CANDIDATES}"
         if fewest := [row for row in rows if int(row["cells"]) < CELLS]:
             yield f"{name}: {fewest[0]['cells']} cells a candidate, needed are {CELLS}"
         if any(int(row["reported_cells"]) for row in rows):
@@ -83,10 +85,12 @@ def too_small(trace: Path) -> Iterator[str]:
 
 
 def _block(row: dict[str, str], rivals: list[dict[str, str]], trace: Path) -> str:
+    tried = sum(not one["candidate"].endswith(PUBLISHED) for one in rivals)
+    judged = row.get("judged_on") or "held-out training images"
     objective = "mean AUS less its spread" if row.get("objective") else "mean AUS"
     return (
         f"{_when(row)}"
-        f"    source: best {objective} of {len(rivals)} on held-out training images"
+        f"    source: best {objective} of {tried} on {judged}"
         f" (paper/reference/tuning/{trace.name})\n"
         f"    settings: {_value(json.loads(row['settings']))}\n"
     )

@@ -29,6 +29,8 @@ def grade(one: Experiment, wanted: Experiment | None) -> tuple[str, str]:
         return "C", f"other_data: {one.dataset}"
     if one.evaluation != wanted.evaluation:
         return "C", f"other_data: {one.evaluation} images"
+    if one.test_half != wanted.test_half:
+        return "C", f"other_data: {one.test_half or 'no'} half of the test images"
     if one.arch != wanted.arch:
         return "C", f"other_architecture: {one.arch}"
     differing = [key for key in RECIPE if getattr(one, key) != getattr(wanted, key)]

@@ -83,6 +83,27 @@ def _test_halves(dataset: str, seed: int, count: int) -> dict[str, list[int]]:
     }
 
 
+def half_of_test(
+    outputs: Mapping[str, np.ndarray], split: Mapping[str, Any], half: str
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The outputs on one fixed half of the test images, and the split that counts in that half.
+
+    half: `first` or `second`, of one permutation that depends on the data set alone: a search is
+    judged on the first, the settings that it found are reported on the second. Which images
+    homogeneous removal evaluates is what the two halves have in common with its own.
+    """
+    count = len(outputs["test_labels"])
+    rng = np.random.default_rng(seed_for("fixed half of the test images", split["dataset"]))
+    order = rng.permutation(count)
+    at = np.sort({"first": order[: count // 2], "second": order[count // 2 :]}[half])
+    kept = {name: outputs[name][at] for name in ("test_logits", "test_labels")}
+    inside = {
+        name: None if split[name] is None else np.flatnonzero(np.isin(at, split[name])).tolist()
+        for name in ("test", "validation")
+    }
+    return {**outputs, **kept}, {**split, **inside}
+
+
 def release_indices(dataset: str, seed: int) -> np.ndarray:
     """The authors' forget indices of one seed, in their order (release, sample_fgt_samples.py).
 

@@ -29,7 +29,7 @@ COLUMNS = [
     *(*names.ACCURACIES, "aus", *names.COSTS, *names.DISTANCES, *names.ATTACKS),
     *("validation_accuracy", "updates", "capped", "experiment", "base_method", "compared_with"),
     *("touches", "settings_from", "reason"),
-    *("evaluation", "device", "settings_sha256", "code_sha256", "commit"),
+    *("evaluation", "test_half", "device", "settings_sha256", "code_sha256", "commit"),
 ]
 IDENTITY = ["experiment", *COLUMNS[:5], "train_seed", "unlearn_seed"]
 ROC_COLUMNS = [*IDENTITY, "false_positive_rate", "true_positive_rate", "shadow_models"]
@@ -194,6 +194,7 @@ def _identity(cell: grid.Cell, experiment: Experiment, methods: str) -> dict[str
         "dataset": experiment.dataset,
         "arch": experiment.arch,
         "evaluation": experiment.evaluation,
+        "test_half": experiment.test_half,
         "split_seed": grid.split_of(experiment, cell).settings.get("seed"),
         "base_method": variant.method,
         "settings_from": origin(variant, experiment, cell.scenario, methods),

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.data.splits import check_split
+from unlearning.data.splits import check_split, half_of_test
 from unlearning.evaluated import check_same_images
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import Unmeasurable, measure, names, tell
@@ -32,6 +32,7 @@ from unlearning.records import RECORD, load_outputs, read_record
 
 PAIRWISE = {"js": jensen_shannon, "l2": l2_distance, "agreement": agreement}
 PARTS = ("forget", "retain", "test")
+HALVES = ("first", "second")
 DISTANCES = ("accuracy_gap", *(f"{kind}_{part}" for kind in PAIRWISE for part in PARTS))
 
 
@@ -44,6 +45,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--oracle", help="the cell of the oracle; without it no distance to it")
     parser.add_argument("--split", required=True, help="the split (JSON)")
+    parser.add_argument("--test-half", choices=HALVES, help="the test images that count, if half")
     parser.add_argument("--out", required=True)
     options = parser.parse_args(argv)
     split = read_json(options.split)
@@ -51,7 +53,7 @@ def main(argv: list[str]) -> None:
     folder = Path(options.folder)
     oracle = folder / options.oracle if options.oracle else None
     found = {
-        cell: score_cell(folder / cell, folder / original, oracle, split)
+        cell: score_cell(folder / cell, folder / original, oracle, split, options.test_half)
         for cell, original in json.loads(options.cells).items()
     }
     code = code_hash(["unlearning.stages.score"])
@@ -59,10 +61,15 @@ def main(argv: list[str]) -> None:
 
 
 def score_cell(
-    cell: Path, original: Path, oracle: Path | None, split: Mapping[str, Any]
+    cell: Path,
+    original: Path,
+    oracle: Path | None,
+    split: Mapping[str, Any],
+    half: str | None = None,
 ) -> dict[str, Any]:
     """Metrics of the cell in one folder beside others' original and oracle, and inputs' hashes.
 
+    half: `first` or `second`, if only that fixed half of the test images counts.
     `unmeasured`: the reason for each metric that could not be measured and is null.
     """
     folders = {"outputs": cell, "original": original} | ({"oracle": oracle} if oracle else {})
@@ -72,6 +79,10 @@ def score_cell(
         for role, record in records.items()
         if record["status"] == "ok"
     }
+    if half:
+        cut = {role: half_of_test(found, split, half) for role, found in arrays.items()}
+        arrays = {role: found for role, (found, _) in cut.items()}
+        split = next((inside for _, inside in cut.values()), split)
     wanted = [*names.ACCURACIES, "validation_accuracy", "aus", *(DISTANCES if oracle else ())]
     metrics, gaps = dict.fromkeys(wanted), {}
     if "outputs" in arrays:

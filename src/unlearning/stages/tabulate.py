@@ -36,6 +36,8 @@ def sections(table: pd.DataFrame, scenario: str) -> list[Section]:
         title = f"{scenario.replace('_', ' ').capitalize()}: {dataset}, {arch}"
         if systems.count((dataset, arch)) > 1:
             title += f", experiment {experiment}"
+        if half := rows["test_half"].iloc[0]:
+            title += f", {half} half of the test images"
         cells = pd.DataFrame([_printed(row, scenario) for row in rows.to_dict("records")])
         empty = [name for name in MARKS if set(cells[name]) <= {"", "–"}]
         cells = cells.drop(columns=empty)

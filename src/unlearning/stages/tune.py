@@ -39,7 +39,7 @@ BESIDE = [
     *("searched", "searched_status", "searched_mean", "searched_sd"),
 ]
 COLUMNS = [
-    *("dataset", "arch", "scenario", "method", "candidate", "round", "settings"),
+    *("dataset", "arch", "scenario", "method", "judged_on", "candidate", "round", "settings"),
     *("cells", "reported_cells", "status", "aus_mean", "aus_sd", "objective", "seconds_mean"),
     *("rank", "chosen", "edge"),
 ]
@@ -61,10 +61,17 @@ def main(argv: list[str]) -> None:
             search = plan.search(experiment, options.methods)
             searches = config.model_copy(update={"experiments": [search]})
             rows = collect(searches, Path(options.root), options.methods)
-            found += trace(rows, search, options.methods, reported(experiment))
+            same = [e for e in config.experiments if home(e) == home(experiment)]
+            shown = set().union(*map(reported, same))
+            found += trace(rows, search, options.methods, shown)
     write_text(options.out, as_csv(found))
     table = pd.DataFrame(beside_published(found), columns=BESIDE)
     write(Path(options.table), table, sections(table), TITLE, "No search in this run")
+
+
+def home(experiment: Experiment) -> str:
+    """The experiment whose originals these cells start from."""
+    return experiment.models_of or experiment.label
 
 
 def reported(experiment: Experiment) -> set[tuple]:
@@ -85,6 +92,7 @@ def trace(
     space at whose edge the chosen one lies. The published settings have no round and no rank.
     """
     settings, shown = {v.name: v.settings for v in search.variants}, set(shown)
+    judged = "the first half of the test images" if search.test_half else "held-out training images"
     groups: dict[tuple, dict[str, list]] = {}
     for row in rows:
         tried = settings[row["method"]] or row["method"].endswith(PUBLISHED)
@@ -97,7 +105,7 @@ def trace(
         given = group.pop(f"{method}{PUBLISHED}", None)
         rounds = _rounds(method, place, len(group), folder)
         candidates = [
-            {**place, "method": method, "candidate": name}
+            {**place, "method": method, "judged_on": judged, "candidate": name}
             | {"round": number + 1, "settings": canonical_json(settings[name])}
             | _summary(members, shown)
             for (name, members), (number, _) in zip(group.items(), rounds, strict=True)
@@ -115,7 +123,8 @@ def trace(
         if given:
             published = hyperparameters.resolve(method, place, {}, folder)
             beside = {"candidate": f"{method}{PUBLISHED}", "settings": canonical_json(published)}
-            candidates.append({**place, "method": method, **beside} | _summary(given, shown))
+            beside |= {**place, "method": method, "judged_on": judged}
+            candidates.append(beside | _summary(given, shown))
         found += candidates
     return found
 
