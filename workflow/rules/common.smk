@@ -9,7 +9,7 @@ import threading
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-from unlearning import costs, forkserver, grid, hyperparameters, plan
+from unlearning import costs, forkserver, grid, hyperparameters, identity, plan
 from unlearning.data.catalogue import DataError, catalogue, weights_catalogue
 from unlearning.files import canonical_json
 from unlearning.methods import REFERENCES
@@ -165,7 +165,11 @@ def start_of(w):
     """What a method starts from: the original with its logits, or for the oracle its own model."""
     method = variant_of(w).method
     file = oracle if method == "oracle" else original
-    named = {**w, "experiment": home(w), "trunk": f"originals{ending(method)}"}
+    named = {
+        **w,
+        "experiment": home(w),
+        "trunk": f"originals{identity.ending_of(method)}",
+    }
     surrogate = plan.resolved(experiment_of(w), variant_of(w), w.scenario).get(
         "surrogate", ""
     )
@@ -178,12 +182,6 @@ def start_of(w):
         "start": file("model.safetensors").format(**named),
         "start_record": file("record.json").format(**named),
     }
-
-
-def ending(method):
-    """What the architecture of a method's original ends in: "" or "_erm"."""
-    name = hyperparameters.original_of(method, METHOD_FILES)
-    return name.removeprefix("original")
 
 
 def runs_here(c):
@@ -393,67 +391,36 @@ def home(w):
     return experiment_of(w).models_of or w.experiment
 
 
-def model_settings(w, seed="train_seed"):
-    """What identifies an original: the experiment's model and recipe, and the seed."""
-    experiment = experiment_of(w)
-    keys = (
-        "dataset",
-        "arch",
-        "pretrained",
-        "head_dropout",
-        "precision",
-        "evaluation",
-    )
-    return {
-        **{key: getattr(experiment, key) for key in keys},
-        "arch": experiment.arch + getattr(w, "trunk", "").removeprefix("originals"),
-        "experiment": w.experiment,
-        "training": experiment.training.model_dump(),
-        "threads": experiment.resources.threads,
-        **({seed: int(getattr(w, seed))} if seed else {}),
-    }
-
-
 def original_settings(w):
-    return canonical_json(model_settings(w))
-
-
-def oracle_settings(w):
-    return canonical_json(
-        model_settings(w) | {"scenario": w.scenario, "split": w.split}
-    )
-
-
-def shadow_settings(w):
-    """What identifies a shadow model: the experiment's model and recipe, and its number."""
-    found = model_settings(w, None) | {"shadow": int(w.shadow)}
+    ending = w.trunk.removeprefix("originals")
+    found = identity.original(experiment_of(w), int(w.train_seed), ending)
     return canonical_json(found)
 
 
+def oracle_settings(w):
+    found = identity.oracle(experiment_of(w), int(w.train_seed), w.scenario, w.split)
+    return canonical_json(found)
+
+
+def shadow_settings(w):
+    return canonical_json(identity.shadow(experiment_of(w), int(w.shadow)))
+
+
+def cell_of(w):
+    """The cell that a job makes."""
+    seeds = int(w.train_seed), int(w.unlearn_seed)
+    return grid.Cell(w.experiment, w.scenario, w.split, seeds[0], w.method, seeds[1])
+
+
 def unlearn_settings(w):
-    """What identifies a cell: the model's facts, the split, the method and its settings."""
-    experiment, variant = experiment_of(w), variant_of(w)
-    model = {k: v for k, v in model_settings(w).items() if k != "training"}
-    cell = {"scenario": w.scenario, "split": w.split, "method": w.method}
-    cell |= plan.cap(experiment, variant, w.scenario)
-    if experiment.retain_evaluated:
-        cell["retain_evaluated"] = experiment.retain_evaluated
-    return canonical_json(
-        model
-        | cell
-        | {
-            "start_arch": experiment.arch + ending(variant.method),
-            "base_method": variant.method,
-            "hyperparameters": plan.resolved(experiment, variant, w.scenario),
-            "unlearn_seed": int(w.unlearn_seed),
-        }
-    )
+    found = identity.unlearned(experiment_of(w), cell_of(w), METHOD_FILES)
+    return canonical_json(found)
 
 
 def unlearn_code(w):
     """The content hash of the code of one cell."""
     variant = variant_of(w)
-    arch = experiment_of(w).arch + ending(variant.method)
+    arch = experiment_of(w).arch + identity.ending_of(variant.method)
     return code("unlearn", arch, variant.method)
 
 
@@ -528,7 +495,7 @@ SCORED = {f: cells for e in EXPERIMENTS.values() for f, cells in grid.scored(e).
 MODELS = sorted(
     {
         original("model.safetensors").format(
-            **vars(c), trunk=f"originals{ending(variant_of(c).method)}"
+            **vars(c), trunk=f"originals{identity.ending_of(variant_of(c).method)}"
         )
         for c in CELLS
     }
