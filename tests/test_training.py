@@ -19,6 +19,7 @@ from conftest import METHOD_FILES
 from torch import nn
 
 from unlearning import grid, training
+from unlearning.config import RunConfig
 from unlearning.data.batches import Images, augment, load_dataset
 from unlearning.data.splits import retained
 from unlearning.files import load_tensors, read_json, save_tensors, write_json
@@ -618,10 +619,16 @@ def test_cells_of_different_code_do_not_share_a_table():
             ("duck", "ok", "c" * 64),
         ]
     ]
-    collect.refuse_mixed_code(cells[:3])
+    config = RunConfig.model_construct(mixed_code=False, models=None)
+    collect.refuse_mixed_code(cells[:3], config)
     with pytest.raises(ValueError, match=r"duck.*a{12}.*c{12}.*mixed_code"):
-        collect.refuse_mixed_code(cells)
+        collect.refuse_mixed_code(cells, config)
+    collect.refuse_mixed_code(cells, config.model_copy(update={"mixed_code": True}))
+    given = config.model_copy(update={"models": "results/other"})
+    collect.refuse_mixed_code(cells, given)
+    with pytest.raises(ValueError, match=r"duck.*different scores_code"):
+        collect.refuse_mixed_code([cells[0], cells[0] | {"scores_code_sha256": "u" * 64}], given)
     parts = ("start", "scores", "attacks", "probes")
     for part in (f"{name}_code_sha256" for name in parts):
         with pytest.raises(ValueError, match=rf"duck.*different {part[:-7]}.*(s{{12}}|t{{12}})"):
-            collect.refuse_mixed_code([cells[0], cells[0] | {part: "u" * 64}])
+            collect.refuse_mixed_code([cells[0], cells[0] | {part: "u" * 64}], config)

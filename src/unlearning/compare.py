@@ -1,7 +1,7 @@
 """Whether two runs of one config found the same, to the last digit: files as text, not rounded.
 
-Times, memory and what names machine and code are left aside, by their names in ASIDE and COSTS;
-nothing else is, and there is no tolerance.
+Times, memory and what names machine and code are left aside, by their names in ASIDE, NO_SETTING
+and COSTS; nothing else is, and there is no tolerance.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from unlearning.reported import METRICS
 
 ASIDE = (
     *("seconds", "started", "machine", "cpu", "software"),
-    *("commit", "dirty", "code_sha256", "record_sha256"),
+    *("commit", "dirty", "code_sha256", "record_sha256", "adopted_from"),
 )
 """Columns that say when, where and by which code; beside them all that begin as one of COSTS."""
+NO_SETTING = ("models",)
+"""Keys of a config that say where models come from, not what they are."""
 NAMING = ("metric", "measure", "quantity")
 """Columns that may say that a whole row is about a cost."""
 IDENTITY = (
@@ -102,8 +104,10 @@ def _names(folder: Path) -> list[str]:
 
 
 def _content(path: Path) -> str:
-    """The canonical text of a JSON file, the SHA-256 of any other."""
-    return canonical_json(read_json(path)) if path.suffix == ".json" else sha256_file(path)
+    """The canonical text of a config without NO_SETTING, the SHA-256 of any other file."""
+    if path.suffix != ".json":
+        return sha256_file(path)
+    return canonical_json({k: v for k, v in read_json(path).items() if k not in NO_SETTING})
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -318,7 +318,9 @@ class RunConfig(Strict):
     missing, instead of asking for every cell. mixed_code: let cells of one method that ran
     different code share a table. without_bfloat16: what a new job of `precision: bfloat16` does
     on a device without it (device.usable_precision). order: which parts, and which experiments
-    that have none, are run first, by name; the others follow.
+    that have none, are run first, by name; the others follow. models: the folder of another run,
+    finished or not, whose originals, oracles, shadow models and cells are taken where they are
+    the same (adoption).
     """
 
     run: Name
@@ -328,6 +330,7 @@ class RunConfig(Strict):
     mixed_code: bool = False
     without_bfloat16: Literal["stop", "float32"] = "stop"
     order: list[Name] | None = Field(None, min_length=1)
+    models: str | None = Field(None, min_length=1)
 
     @field_validator("sources")
     @classmethod

@@ -42,7 +42,8 @@ class Job:
     """One job. name: its log's below the run's logs, without ending. kind: the row of the table
     that its cost stands in. work: how much of that. needs: names of jobs. gpu: how many it holds.
     writes: bytes of weights and outputs. part: the first part of the config that wants it.
-    threads: that the job shares its seconds between."""
+    threads: that the job shares its seconds between. folder: of a model or cell, below the run's.
+    """
 
     rule: str
     name: str
@@ -53,6 +54,7 @@ class Job:
     writes: float = 0.0
     part: str = ""
     threads: int = 1
+    folder: str = ""
 
 
 def shape(info: DatasetInfo) -> str:
@@ -145,6 +147,8 @@ class _Planned:
 
     def train(self, experiment: Experiment, rule: str, name: str, arch: str, share: float, *needs):
         """An original, oracle or shadow model on a share of the training images."""
+        kind, label, rest = name.split("/", 2)
+        kind = kind if kind.startswith("originals") else f"{kind}s"
         info = self.datasets[experiment.dataset]
         images = share * (info.train + (info.test if rule == "train_shadow" else 0))
         outputs = BYTES * info.classes * (info.train + info.test)
@@ -159,6 +163,7 @@ class _Planned:
             (self.data(experiment), *needs),
             experiment=experiment,
             writes=outputs if rule == "train_shadow" else self.weights(arch, info),
+            folder=f"{label}/{kind}/{rest}",
         )
 
     def unlearn(self, cell: grid.Cell) -> str:
@@ -182,8 +187,9 @@ class _Planned:
         if method in ORIGINALS:
             everything = FORWARD * c * (info.train + info.test)
             needs = (start, self.data(home))
-            name = f"evaluate/{name}"
-            start = self.add("evaluate", name, "evaluate", everything, needs, experiment=home)
+            folder = f"{self.jobs[start].folder}/evaluated"
+            look = ("evaluate", f"evaluate/{name}", "evaluate", everything, needs)
+            start = self.add(*look, experiment=home, folder=folder)
             work = rows * info.classes
         else:
             settings = resolved(experiment, variant, cell.scenario, self.folder)
@@ -197,6 +203,7 @@ class _Planned:
             (start, drawn),
             experiment=experiment,
             writes=self.weights(arch, info) + BYTES * info.classes * rows,
+            folder=cell.folder,
         )
 
     def scores(self, experiment: Experiment, made: Mapping, parts: Mapping) -> list[str]:

@@ -32,8 +32,9 @@ COLUMNS = [
     *("settings_sha256", "code_sha256", "commit", "dirty"),
     *("device", "machine", "software", "started", "seconds", "command"),
     *("cpu", "deterministic", "model_sha256", "pretrained_sha256"),
+    *("adopted_from", "adopting_code_sha256"),
 ]
-LATER = COLUMNS[-4:]
+LATER = COLUMNS[-6:]
 """Columns that runs of before they were written lack: read as empty."""
 
 
@@ -45,7 +46,8 @@ def manifest(
     rows: the cells' rows of runs.csv, in the same order. root: the run's folder. `record` is a path
     below it. `status` is the record's: whether the model was made, scored or not. `seconds`: of
     unlearning, of the oracle its training. A cell that did not run has its identity and status
-    alone.
+    alone. Of one that was taken of another run, `code_sha256` is the code that made it there,
+    `adopted_from` the run's name and `adopting_code_sha256` the code that would have made it here.
     """
     return [
         dict.fromkeys(COLUMNS) | {key: row[key] for key in IDENTITY} | _made(cell, root)
@@ -58,6 +60,7 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
     if not (root / file).exists():
         return {}
     record = read_record(root / file)
+    adopted = record.get("adopted", {})
     return {
         "status": record["status"],
         "record": file,
@@ -70,6 +73,8 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
         "deterministic": record["host"].get("deterministic"),
         "model_sha256": record.get("outputs", {}).get("model"),
         "pretrained_sha256": record.get("pretrained_sha256"),
+        "adopted_from": adopted.get("run"),
+        "adopting_code_sha256": adopted.get("code_sha256"),
         "software": canonical_json(record["software"]),
         "seconds": record["unlearning_seconds"],
         "command": record["command"],

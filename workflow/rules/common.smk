@@ -9,7 +9,15 @@ import threading
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-from unlearning import costs, forkserver, grid, hyperparameters, identity, plan
+from unlearning import (
+    adoption,
+    costs,
+    forkserver,
+    grid,
+    hyperparameters,
+    identity,
+    plan,
+)
 from unlearning.data.catalogue import DataError, catalogue, weights_catalogue
 from unlearning.files import canonical_json
 from unlearning.methods import REFERENCES
@@ -56,6 +64,8 @@ def begin():
         check_weights()
     except (ValueError, DataError) as error:
         raise WorkflowError(str(error)) from None
+    if GIVEN.source:
+        GIVEN.write(results(""))
     forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
     # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
     # thread holds at that moment, as it starts a job, would never be free again.
@@ -190,7 +200,7 @@ def runs_here(c):
     if not hyperparameters.defined(method, c.scenario, METHOD_FILES):
         return False
     record = cell("record.json").format(**vars(c))
-    return not CONFIG.partial or os.path.exists(record)
+    return not CONFIG.partial or c.folder in GIVEN.taken or os.path.exists(record)
 
 
 def group_of(w):

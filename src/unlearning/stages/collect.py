@@ -35,7 +35,8 @@ IDENTITY = ["experiment", *COLUMNS[:5], "train_seed", "unlearn_seed"]
 ROC_COLUMNS = [*IDENTITY, "false_positive_rate", "true_positive_rate", "shadow_models"]
 ENSEMBLE_COLUMNS = ["experiment", *COLUMNS[:5], "models", *names.ENSEMBLES]
 MEASURED = ("scores", "attacks", "probes")
-CODES = ("start_code_sha256", "code_sha256", *(f"{stage}_code_sha256" for stage in MEASURED))
+MAKING = ("start_code_sha256", "code_sha256")
+MEASURING = tuple(f"{stage}_code_sha256" for stage in MEASURED)
 
 
 def main(argv: list[str]) -> None:
@@ -53,8 +54,7 @@ def main(argv: list[str]) -> None:
     config = parse(read_json(options.config), options.config)
     root, out = Path(options.root), Path(options.out)
     rows = collect(config, root, options.methods)
-    if not config.mixed_code:
-        refuse_mixed_code(rows)
+    refuse_mixed_code(rows, config)
     write_text(out / "runs.csv", as_csv(rows))
     made = manifest(grid.cells(config), rows, root)
     write_text(out / "manifest.csv", as_csv(made, MANIFEST))
@@ -115,15 +115,19 @@ def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) 
     return text.getvalue()
 
 
-def refuse_mixed_code(rows: Iterable[Mapping[str, Any]]) -> None:
+def refuse_mixed_code(rows: Iterable[Mapping[str, Any]], config: RunConfig) -> None:
     """Raise ValueError if two cells of one method and architecture ran different code.
 
-    Compared are the code that trained the model it started from, unlearned, and measured.
+    Compared are the code that trained the model it started from, unlearned, and measured; in a
+    run with the models of another one only the last. Nothing is with `mixed_code`.
     """
+    if config.mixed_code:
+        return
+    codes = MEASURING if config.models else (*MAKING, *MEASURING)
     seen: dict[tuple, dict[str, str]] = {}
     for row in rows:
         cell = f"{row['experiment']} {row['split']} train seed {row['train_seed']}"
-        for part in CODES:
+        for part in codes:
             if row.get(part):
                 key = row["arch"], row["base_method"], part.removesuffix("_sha256")
                 seen.setdefault(key, {}).setdefault(row[part], cell)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from unlearning import costs
+from unlearning import adoption, costs
 from unlearning.config import RunConfig, parse
 from unlearning.data.catalogue import DatasetInfo, catalogue, weights_catalogue
 from unlearning.models import PRETRAINED
@@ -19,6 +21,14 @@ from unlearning.pace import pace, size
 
 BACKWARD = 3  # a training step costs three forward passes
 GPUS = "configs/gpus.csv"
+ADOPTED = {
+    "train_original": "adopt_model",
+    "train_oracle": "adopt_model",
+    "evaluate": "adopt_outputs",
+    "train_shadow": "adopt_outputs",
+    "unlearn": "adopt_cell",
+}
+"""The rule that takes what a rule would make (workflow/rules/adopt.smk)."""
 
 
 def main(argv: list[str]) -> None:
@@ -31,8 +41,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--gpu", default="a100", help=f"the GPU, a row of {GPUS}")
     options = parser.parse_args(argv)
     config = parse(json.loads(options.config), "--config")
-    found = Estimate(config, costs.read(options.costs), options.figures, options.gpu)
+    needs = adoption.wanted(config.experiments)
+    given = adoption.given(config, needs, f"results/{config.run}", "--config")
+    table = costs.read(options.costs)
+    found = Estimate(config, table, options.figures, options.gpu, taken=given.taken)
     print(found.text(options.cores))
+    if config.models:
+        print(given.line())
 
 
 def stated_gpu(name: str, path: str | Path = GPUS) -> dict[str, float]:
@@ -46,7 +61,11 @@ def stated_gpu(name: str, path: str | Path = GPUS) -> dict[str, float]:
 
 
 class Estimate:
-    """Jobs of a config with their seconds. factor: this machine's pace beside the table's."""
+    """Jobs of a config with their seconds.
+
+    factor: this machine's pace beside the table's. taken: folders of the models and cells that are
+    taken of another run, which costs nothing.
+    """
 
     def __init__(
         self,
@@ -55,6 +74,7 @@ class Estimate:
         figures: list[str],
         gpu: str = "a100",
         factor: float | None = None,
+        taken: Collection[str] = (),
     ) -> None:
         self.config, self.table = config, table
         self.gpu, self.rates = gpu, stated_gpu(gpu)
@@ -62,7 +82,8 @@ class Estimate:
         self.scaled: dict[str, str] = {}
         self.datasets = catalogue()
         self.on_gpu = [e.precision for e in config.experiments if e.resources.gpu]
-        self.jobs = costs.jobs(config, self.datasets, self.speed, _weights, figures)
+        planned = costs.jobs(config, self.datasets, self.speed, _weights, figures)
+        self.jobs = [_adopted(job) if job.folder in taken else job for job in planned]
         self.seconds = {j.name: self._seconds(j) / (1 if j.gpu else j.threads) for j in self.jobs}
 
     def speed(self, arch: str, info: DatasetInfo, precision: str) -> float:
@@ -92,6 +113,8 @@ class Estimate:
 
     def _seconds(self, job: costs.Job) -> float:
         """Seconds of a job on one thread."""
+        if not job.work:
+            return 0.0
         if job.kind.startswith(costs.TRAIN):
             _, arch, wanted, *ending = job.kind.split()
             info = next(i for i in self.datasets.values() if costs.shape(i) == wanted)
@@ -181,6 +204,11 @@ class Estimate:
         for kind, source in sorted(self.scaled.items()):
             lines.append(f"not measured: {kind}: {source}")
         return lines
+
+
+def _adopted(job: costs.Job) -> costs.Job:
+    """The job that takes what another run made, instead of making it."""
+    return dataclasses.replace(job, rule=ADOPTED[job.rule], work=0, writes=0, gpu=0, threads=1)
 
 
 def _weights(arch: str, info: DatasetInfo) -> float:

@@ -51,8 +51,7 @@ def main(argv: list[str]) -> None:
     rows = collect(config, root, options.methods, cells)
     made = manifest(cells, rows, root)
     rows = studies(config, zip(cells, rows, strict=True))
-    if not config.mixed_code:
-        refuse_mixed_code(rows)
+    refuse_mixed_code(rows, config)
     write_text(out / "study_manifest.csv", as_csv(made, MANIFEST))
     write_text(out / "studies.csv", as_csv(rows, STUDY_COLUMNS))
     for name, (stage, columns) in FINDINGS.items():

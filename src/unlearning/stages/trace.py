@@ -185,6 +185,7 @@ def _cell(cell: dict[str, Any]) -> list[str]:
     lines += [
         f"  settings {cell['settings_sha256']}",
         f"  code     {cell['code_sha256']}",
+        *([f"  taken of {cell['adopted_from']}, as given"] if cell["adopted_from"] else []),
         f"  commit   {cell['commit']}{dirty}",
         f"  on       {cell['device']}, {cell['machine']}, {cell['started']}{seconds}",
         f"  with     {cell['software']}",
