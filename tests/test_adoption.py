@@ -255,8 +255,7 @@ def test_a_setting_that_a_record_does_not_have_yet_is_null_or_the_recipes_defaul
 @pytest.fixture(scope="module")
 def clones(tmp_path_factory):
     """A clone in which the grid has run, and one that names it and has run its collection."""
-    base = tmp_path_factory.mktemp("clones")
-    first, second = (Workspace.create(base / name) for name in ("first", "second"))
+    first, second = (Workspace.create(tmp_path_factory.mktemp(f"clone{n}")) for n in (1, 2))
     (first.root / CONFIG).write_text(yaml.safe_dump(SMALL))
     status, text = first.snakemake(RUNS, "--quiet", "all", config=CONFIG)
     assert status == 0, text

@@ -391,6 +391,12 @@ def test_missing_parts_are_named(run):
         page(run)
 
 
+def test_the_page_says_what_was_taken_of_another_run(run):
+    assert "taken of the run" not in page(run)
+    edit(run / "manifest.csv", adopted_from="elsewhere")
+    assert "cells were taken of the run elsewhere as given" in page(run)
+
+
 def test_an_empty_run_has_a_page(run):
     """No cell, claim, table or figure."""
     for name in ("manifest.csv", "claims.csv", "audit.csv"):

@@ -228,6 +228,7 @@ def run_facts(config: dict[str, Any], grid: pd.DataFrame, manifest: pd.DataFrame
         "name": config["run"],
         "partial": bool(config.get("partial")),
         "mixed_code": bool(config.get("mixed_code")),
+        "taken": ran.loc[ran["adopted_from"] != "", "adopted_from"].value_counts().to_dict(),
         "systems": list(systems),
         "scenarios": _distinct(grid["scenario"]),
         "methods": grid["method"].nunique(),

@@ -10,7 +10,7 @@ localrules:
 
 def given_models():
     """What this run takes; a job on another machine reads what the run decided as it began."""
-    if FINISHED or CONFIG.models is None:
+    if not WANTED_MODELS:
         return adoption.Given("", {}, {})
     if workflow.remote_exec:
         return adoption.Given.read(CONFIG.models, results(""))
@@ -37,7 +37,8 @@ def same_inputs(w):
     return {name: ancient(files) for name, files in found.items()}
 
 
-WANTED_MODELS = adoption.wanted(EXPERIMENTS.values(), METHOD_FILES)
+ASKED = EXPERIMENTS.values() if CONFIG.models and not FINISHED else ()
+WANTED_MODELS = adoption.wanted(ASKED, METHOD_FILES)
 GIVEN = given_models()
 
 

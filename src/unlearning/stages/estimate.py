@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--gpu", default="a100", help=f"the GPU, a row of {GPUS}")
     options = parser.parse_args(argv)
     config = parse(json.loads(options.config), "--config")
-    needs = adoption.wanted(config.experiments)
+    needs = adoption.wanted(config.experiments if config.models else ())
     given = adoption.given(config, needs, f"results/{config.run}", "--config")
     table = costs.read(options.costs)
     found = Estimate(config, table, options.figures, options.gpu, taken=given.taken)
