@@ -21,7 +21,8 @@ from unlearning.reported import METRICS
 
 ASIDE = (
     *("seconds", "started", "machine", "cpu", "software"),
-    *("commit", "dirty", "code_sha256", "record_sha256", "adopted_from"),
+    *("commit", "dirty", "code_sha256", "record_sha256"),
+    *("adopted_from", "adopting_code_sha256"),
 )
 """Columns that say when, where and by which code; beside them all that begin as one of COSTS."""
 NO_SETTING = ("models",)
