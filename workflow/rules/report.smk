@@ -95,7 +95,9 @@ rule tabulate:
 rule plot:
     """One figure, from its CSV file alone."""
     input:
-        lambda w: measured(f"{(RESULT_FIGURES | STUDY_FIGURES | TUNING_FIGURES)[w.figure]}.csv"),
+        lambda w: measured(
+            f"{(RESULT_FIGURES | STUDY_FIGURES | TUNING_FIGURES)[w.figure]}.csv"
+        ),
     output:
         multiext(results("figures/{figure}"), ".svg", ".pdf", ".png", ".csv"),
     log:
