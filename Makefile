@@ -17,7 +17,7 @@ help:
 	@grep '^# ' Makefile | cut -c3-
 
 reproduce: $(READY)
-	$(SNAKEMAKE) --quiet host reason
+	$(SNAKEMAKE)
 	@cat results/mini/tables/class_removal.md results/mini/tables/homogeneous_removal.md
 	@echo "All in one page: results/mini/report.html   Paper: results/mini/paper.pdf   Audit: results/mini/audit.html"
 

@@ -17,6 +17,7 @@ from unlearning import (
     hyperparameters,
     identity,
     plan,
+    progress,
 )
 from unlearning.data.catalogue import DataError, catalogue, weights_catalogue
 from unlearning.files import canonical_json
@@ -66,6 +67,10 @@ def begin():
         raise WorkflowError(str(error)) from None
     if GIVEN.source:
         GIVEN.write(results(""))
+    if "unlearning" in workflow.output_settings.log_handler_settings:
+        progress.expected |= progress.seconds(
+            CONFIG, DATASETS, MEASURED, RESULT_FIGURES
+        )
     forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
     # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
     # thread holds at that moment, as it starts a job, would never be free again.
