@@ -9,9 +9,12 @@ class are those with M > 0. With g = 1 on the channels that no forgotten class u
 Ψ starts as a new network, so nothing of the forgotten class is in it but what the retained
 images teach. Class removal alone. Its A_or in AUS is that of its own original.
 
-Touches: retain; of the forgotten class only its number. Departs from the authors' code, which
-also matches an earlier feature map (here every architecture offers one, the embedding), and
-trains for up to 200 epochs. It raises Diverged if every channel serves a forgotten class.
+Touches: retain; of the forgotten class only its number. Loss, new network and all of D_r are those
+of the authors' release (RUIYUN-ML/ERM-KTP, KTP.py). What differs from it: its second term, which
+matches the last feature map before pooling without g, is left out, since every architecture here
+offers the embedding alone; the original is asked once, in evaluation mode, about plain images
+(theirs stays in training mode and sees augmented ones); 30 epochs, not 201. It raises Diverged if
+every channel serves a forgotten class.
 """
 
 from __future__ import annotations
