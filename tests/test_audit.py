@@ -24,7 +24,7 @@ from unlearning.tables import TEXT
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "snakemake audit --configfile configs/paper.yaml --cores 16 --resources gpu=1"
-RAW = yaml.safe_load((ROOT / "configs/paper.yaml").read_text())
+RAW = yaml.safe_load((ROOT / "configs/paper_extended.yaml").read_text())
 PAPER = parse(RAW, "paper.yaml")
 FAST = parse(yaml.safe_load((ROOT / "configs/cifar10_fast.yaml").read_text()), "fast")
 CIFAR100 = "cifar100-resnet18_3x3"
@@ -55,7 +55,7 @@ def our_number(mean=70.0, sets_sd=1.0, sets=10, seeds_sd=math.nan, seeds=1) -> O
 
 def variant_of(**changes) -> list:
     """The paper's grid with the CIFAR-100 experiment changed."""
-    raw = yaml.safe_load((ROOT / "configs/paper.yaml").read_text())
+    raw = yaml.safe_load((ROOT / "configs/paper_extended.yaml").read_text())
     main = next(e for e in raw["experiments"] if e["dataset"] == "cifar100")
     main |= changes
     return raw

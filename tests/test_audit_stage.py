@@ -59,8 +59,11 @@ def test_the_files_of_a_committed_run(made):
     found = {(row["grade"], row["verdict"]) for row in rows}
     assert found == {("C", "not judged"), ("", "not comparable")}
     commands = {row["command"] for row in rows if row["verdict"] == "not judged"}
-    grid = ROOT / "configs/paper.yaml"
-    assert commands == {f"snakemake audit --configfile {grid} --cores 16 --resources gpu=1"}
+    grids = {ROOT / "configs/paper.yaml", "configs/paper_extended.yaml"}  # the latter for SCAR
+    expected = "snakemake audit --configfile {} --cores 16 --resources gpu=1"
+    assert commands == {expected.format(grid) for grid in grids}
+    beyond = {row["method"] for row in rows if "paper_extended" in row["command"]}
+    assert beyond == {"SCAR"}
     assert not any(row["command"] for row in rows if row["verdict"] == "not comparable")
 
 
@@ -70,6 +73,7 @@ def test_the_page_has_claims_first_and_every_row(made):
     for row in range(2, 130):
         assert f"<tr><td>{row}</td>" in page
     assert page.count("configs/paper.yaml --cores 16") == 6  # once a data set and scenario
+    assert page.count("configs/paper_extended.yaml --cores 16") == 4  # SCAR, on two of the three
 
 
 def test_the_same_files_again(made, tmp_path):

@@ -17,9 +17,11 @@ from unlearning import costs, pace
 from unlearning.data.catalogue import catalogue
 from unlearning.plan import plan
 from unlearning.stages.estimate import Estimate, stated_gpu
+from unlearning.studies import SAME_MODELS
 
 RUN = PROJECT / "results/mini"
 FACTOR = 1.5
+TRAININGS = ("train_original", "train_oracle", "train_shadow")
 FIGURES = [path.stem for path in (PROJECT / "figures").glob("*.py") if path.stem != "common"]
 TABLE = PROJECT / costs.FILE
 
@@ -78,10 +80,15 @@ def test_work_follows_epochs_images_and_architecture():
     assert twice.seconds["audit"] == first.seconds["audit"]
 
 
-def test_the_papers_grid_is_counted_in_gpu_hours_of_a_stated_gpu():
-    found = estimate("paper")
+@pytest.fixture(scope="module")
+def papers():
+    return estimate("paper")
+
+
+def test_the_papers_grid_is_counted_in_gpu_hours_of_a_stated_gpu(papers):
+    found = papers
     text = found.text(4)
-    assert "stated" in text and "not measured" in text and "GPU hours" in text
+    assert "stated" in text and "not measured here" in text and "GPU hours" in text
     rate = stated_gpu("a100")["float32"]
     name = "originals/cifar10-resnet18/train-42"
     job = next(j for j in found.jobs if j.name == name)
@@ -91,7 +98,39 @@ def test_the_papers_grid_is_counted_in_gpu_hours_of_a_stated_gpu():
     faster = estimate("paper", gpu="h100")
     assert faster.seconds[name] < found.seconds[name] / 3
     with pytest.raises(ValueError, match="unknown GPU 'b9000'; known: t4"):
-        estimate("paper", gpu="b9000")
+        stated_gpu("b9000")
+    by_gpu = {name: hours for name, *hours in found.by_gpu()}
+    total = sum(found.seconds[j.name] for j in found.jobs if j.gpu) / 3600
+    assert by_gpu["a100"][0] == f"{total:.0f}"
+    total = sum(faster.seconds[j.name] for j in faster.jobs if j.gpu) / 3600
+    assert by_gpu["h100"][0] == f"{total:.0f}"
+    assert by_gpu["t4"][0] == by_gpu["t4"][1]  # no fast bfloat16
+    assert float(by_gpu["a100"][1]) < 0.5 * float(by_gpu["a100"][0])
+
+
+def test_a_run_on_the_cpu_or_in_two_precisions_has_no_hours_of_gpus(papers, monkeypatch):
+    assert not estimate("mini").by_gpu()
+    monkeypatch.setattr(papers, "on_gpu", ["float32", "bfloat16"])
+    assert not papers.by_gpu()
+
+
+def test_the_papers_grid_is_part_of_the_extended_one_and_a_tenth_of_its_hours(papers):
+    """What the first run has made is not made again by the second, in the same folder."""
+    extended = estimate("paper_extended")
+    assert extended.config.run == papers.config.run
+    work = {job.name: job.work for job in extended.jobs}
+    own = [j for j in papers.jobs if j.rule in ("unlearn", *TRAININGS)]
+    assert {j.name: j.work for j in own} == {j.name: work[j.name] for j in own}
+    hours = [sum(e.seconds[j.name] for j in e.jobs if j.gpu) for e in (papers, extended)]
+    assert hours[0] < 0.11 * hours[1]
+    by_label = {e.label: e for e in extended.config.experiments}
+    for one in papers.config.experiments:
+        other = by_label[one.label]
+        for key in (*SAME_MODELS, "epochs_at_most", "retain_evaluated", "attacks", "unlearn_seeds"):
+            if key != "attacks" or one.attacks:
+                assert getattr(one, key) == getattr(other, key)
+        variants = {v.name: v for v in other.variants}
+        assert all(variants[v.name] == v for v in one.variants)
 
 
 def test_an_architecture_that_was_not_measured_is_scaled_and_says_so():

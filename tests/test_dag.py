@@ -384,15 +384,14 @@ def test_a_data_set_with_another_checksum_is_refused_and_loses_nothing(edited):
     assert edited.contents() | edited.contents("data") == before
 
 
-def test_the_paper_grid_has_the_jobs_that_the_paper_has(tmp_path):
+def test_the_extended_grid_has_every_method_on_every_forget_set(tmp_path):
     space = Workspace.create(tmp_path)
-    plan = space.planned("results/paper/runs.csv", config="configs/paper.yaml")
+    plan = space.planned("results/paper/runs.csv", config="configs/paper_extended.yaml")
     splits = 3 * (10 + 10)
     assert (plan["fetch_dataset"], plan["make_split"]) == (3, splits)
     assert (plan["train_original"], plan["train_oracle"]) == (2 * 3, splits)
-    methods = yaml.safe_load((PROJECT / "configs/paper.yaml").read_text())["experiments"][0][
-        "methods"
-    ]
+    methods = yaml.safe_load((PROJECT / "configs/paper_extended.yaml").read_text())
+    methods = methods["experiments"][0]["methods"]
     files = PROJECT / "configs/methods"
     defined = [
         hyperparameters.defined(method, scenario, files)
@@ -401,7 +400,7 @@ def test_the_paper_grid_has_the_jobs_that_the_paper_has(tmp_path):
     ]
     assert plan["unlearn"] == splits // 2 * sum(defined)
     assert [plan[stage] for stage in MEASURED] == [splits] * 3
-    assert plan["train_shadow"] == 64 + 16 + 16 and "ensemble" not in plan
+    assert plan["train_shadow"] == 80 + 16 + 16 and "ensemble" not in plan
 
 
 def test_the_snakefile_is_a_page_of_wiring():

@@ -115,6 +115,13 @@ def test_without_parts_everything_is_one_part_with_both_references():
     assert names == [f"grid/scores/class_removal/class-0/train-{seed}.json" for seed in (0, 1)]
 
 
+def test_an_experiment_without_oracles_has_the_original_and_its_methods():
+    scenarios = RAW["experiments"][0]["parts"][0]["scenarios"]
+    raw = changed(scenarios=scenarios, methods=["duck"], oracles=False)
+    del raw["experiments"][0]["parts"]
+    assert [v.name for v in check(raw).experiments[0].variants] == ["original", "duck"]
+
+
 def test_the_order_is_the_lists_or_the_configs():
     config = check(RAW)
     assert list(grid.ranks(config).values()) == [0, 1, 2]
@@ -129,6 +136,7 @@ def test_the_order_is_the_lists_or_the_configs():
         (changed(methods=["duck"]), "methods: an experiment with parts has none"),
         (changed(parts=None), "scenarios: this key is needed and missing, or give parts"),
         (changed(study="ablation"), "study: an experiment with parts has none"),
+        (changed(oracles=False), "oracles: a part has an oracle only where it lists one"),
         (changed(parts=[RAW["experiments"][0]["parts"][0]] * 2), "part cheap stands twice"),
         (changed(epochs_at_most={"duk": 3}), "unknown method 'duk'; did you mean 'duck'"),
         (RAW | {"order": ["cheep"]}, "order: unknown part or experiment 'cheep'; did you mean"),

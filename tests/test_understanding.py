@@ -184,8 +184,8 @@ def test_a_run_without_studies_says_so(finished):
     assert status != 0 and "no experiment with a study" in text
 
 
-def test_the_paper_grid_has_the_studies_that_the_paper_has(tmp_path):
-    plan = planned(Workspace.create(tmp_path), "configs/paper.yaml")
+def test_the_extended_grid_has_every_study_with_its_oracles(tmp_path):
+    plan = planned(Workspace.create(tmp_path), "configs/paper_extended.yaml")
     assert (plan["examine"], plan["explain"], plan["map"]) == (10, 10, 1)
     assert (plan["poison"], plan["shortcut"]) == (1, 1)
     # three data sets, two times four architectures beside ResNet-18, and the poisoned one
@@ -194,7 +194,20 @@ def test_the_paper_grid_has_the_studies_that_the_paper_has(tmp_path):
     assert plan["train_oracle"] == orders * counts + 10 + 2 * hundred + architectures + 1
 
 
+def test_the_papers_grid_has_its_studies_without_the_oracles_it_does_not_show(tmp_path):
+    plan = planned(Workspace.create(tmp_path), "configs/paper.yaml")
+    assert (plan["examine"], plan["explain"], plan["map"], plan["shortcut"]) == (10, 10, 1, 1)
+    # CIFAR-10 and -100, three architectures beside ResNet-18, the poisoned one
+    assert plan["train_original"] == 2 + 3 + 1
+    assert plan["train_oracle"] == 10 + 1  # of the feature space and the shortcut
+
+
 MISTAKES = {
+    "no oracles": (
+        "    features: {images: 200",
+        "    oracles: false\n    features: {images: 200",
+        ["oracles", "feature_space compares with them"],
+    ),
     "other recipe": (
         "training: *recipe\n",
         "training: {epochs: 9, batch_size: 8, lr: 0.1}\n",

@@ -125,13 +125,14 @@ class Experiment(Strict):
 
     Either `scenarios` and `methods`, every method on every forget set, with the references; or
     `parts`, an ordered list of which only the listed cells are run, those of a part before those
-    of the next. study: part of `snakemake understanding`, not of runs.csv and its tables.
-    models_of: another experiment of the same model and recipe, whose originals and oracles these
-    are. retain_evaluated: of the training images all that are forgotten and so many of the
-    others, drawn once for the data set, are evaluated; None: all. epochs_at_most: a cap on the
-    epochs of a method, by name; a cell that it cut short is marked `capped`. settings_from: which
-    settings of the methods' files, `published` or what a search found (`searched`). test_half: the
-    fixed half of the test images on which accuracies, AUS and distances are measured; None: all.
+    of the next. oracles: false leaves the oracles out of an experiment without parts. study: part
+    of `snakemake understanding`, not of runs.csv and its tables. models_of: another experiment of
+    the same model and recipe, whose originals and oracles these are. retain_evaluated: of the
+    training images all that are forgotten and so many of the others, drawn once for the data set,
+    are evaluated; None: all. epochs_at_most: a cap on the epochs of a method, by name; a cell that
+    it cut short is marked `capped`. settings_from: which settings of the methods' files,
+    `published` or what a search found (`searched`). test_half: the fixed half of the test images on
+    which accuracies, AUS and distances are measured; None: all.
     """
 
     dataset: str
@@ -145,6 +146,7 @@ class Experiment(Strict):
     scenarios: Scenarios | None = None
     methods: list[str | Variant] | None = Field(None, min_length=1)
     parts: list[Part] | None = Field(None, min_length=1)
+    oracles: bool = True
     retain_evaluated: int | None = Field(None, gt=0)
     epochs_at_most: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     train_seeds: Seeds
@@ -203,6 +205,8 @@ class Experiment(Strict):
         for key, value in {**given, "study": self.study, "tuning": self.tuning}.items():
             if value is not None:
                 raise ValueError(f"{key}: an experiment with parts has none; name it in the parts")
+        if not self.oracles:
+            raise ValueError("oracles: a part has an oracle only where it lists one; drop it")
         settings: dict[str, Variant] = {}
         for variant in (v for part in self.parts for v in part.variants):
             if settings.setdefault(variant.name, variant) != variant:
@@ -291,10 +295,10 @@ class Experiment(Strict):
 
     @property
     def listed(self) -> list[Part]:
-        """The parts; of an experiment without them one, nameless, with both references."""
+        """The parts; of an experiment without them one, nameless, with its references."""
         if self.parts is not None:
             return self.parts
-        methods = ["oracle", *self.methods]
+        methods = [*(["oracle"] if self.oracles else []), *self.methods]
         fields = {"name": "", "methods": methods, "scenarios": self.scenarios, "train_seeds": None}
         return [Part.model_construct(**fields)]
 

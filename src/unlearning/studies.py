@@ -64,6 +64,8 @@ def check_study(experiment: Experiment) -> None:
     needs_duck = study in ("feature_space", "shortcut", "ablation")
     if needs_duck and "duck" not in [variant.name for variant in experiment.variants]:
         raise ValueError(f"methods: a study of kind {study} needs duck")
+    if study in ("feature_space", "shortcut") and not experiment.oracles:
+        raise ValueError(f"oracles: a study of kind {study} compares with them")
     if study == "feature_space" and scenarios.class_removal is None:
         raise ValueError("scenarios: a feature_space study needs class_removal")
 

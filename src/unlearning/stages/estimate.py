@@ -29,6 +29,7 @@ ADOPTED = {
     "unlearn": "adopt_cell",
 }
 """The rule that takes what a rule would make (workflow/rules/adopt.smk)."""
+PRECISIONS = ("float32", "bfloat16")
 
 
 def main(argv: list[str]) -> None:
@@ -50,14 +51,26 @@ def main(argv: list[str]) -> None:
         print(given.line())
 
 
-def stated_gpu(name: str, path: str | Path = GPUS) -> dict[str, float]:
-    """Operations a second that a GPU is said to sustain, by precision; ValueError if unknown."""
+def stated_gpus(path: str | Path = GPUS) -> dict[str, dict[str, float]]:
+    """Operations a second that each GPU is taken to sustain, by its name and the precision.
+
+    float32 is TF32 in convolutions where the GPU has it, as torch sets it.
+    """
     with open(path, newline="", encoding="utf-8-sig") as handle:
-        rows = {row["name"]: row for row in csv.DictReader(handle)}
-    if name not in rows:
-        raise ValueError(f"{path}: unknown GPU {name!r}; known: {', '.join(rows)}")
-    share = float(rows[name]["share"])
-    return {p: 1e12 * share * float(rows[name][f"{p}_tflops"]) for p in ("float32", "bfloat16")}
+        return {
+            row["name"]: {
+                p: 1e12 * float(row[f"{p}_share"]) * float(row[f"{p}_tflops"]) for p in PRECISIONS
+            }
+            for row in csv.DictReader(handle)
+        }
+
+
+def stated_gpu(name: str, path: str | Path = GPUS) -> dict[str, float]:
+    """The rates of one GPU (`stated_gpus`); ValueError if it is unknown."""
+    known = stated_gpus(path)
+    if name not in known:
+        raise ValueError(f"{path}: unknown GPU {name!r}; known: {', '.join(known)}")
+    return known[name]
 
 
 class Estimate:
@@ -122,9 +135,8 @@ class Estimate:
         kind = self._stand_in(job.kind)
         if kind is None:
             return 0.0
-        counted = job.rule in costs.PASSES and not job.kind.startswith("unlearn original")
         # Work that is counted in training images holds the machine's pace already.
-        return job.work * self.table[kind].seconds * (1 if counted else self.factor)
+        return job.work * self.table[kind].seconds * (1 if _passes_images(job) else self.factor)
 
     def _stand_in(self, kind: str) -> str | None:
         """The row of a kind, or of the kind that is taken for it; None without any."""
@@ -147,6 +159,25 @@ class Estimate:
             row[1] += self.seconds[job.name] / 3600
         return [[name, count, _brief(hours)] for name, (count, hours) in found.items()]
 
+    def by_gpu(self) -> list[list[str]]:
+        """A row a GPU of the table: the run's GPU hours on it in each of PRECISIONS.
+
+        Empty without a GPU, or if experiments differ in precision.
+        """
+        if len(set(self.on_gpu)) != 1:
+            return []
+        scaled, fixed = 0.0, 0.0  # the latter reads logits: no work of the GPU
+        for job in self.jobs:
+            if _passes_images(job):
+                scaled += job.gpu * self.seconds[job.name]
+            else:
+                fixed += job.gpu * self.seconds[job.name]
+        work = scaled * self.rates[self.on_gpu[0]]
+        return [
+            [name, *(f"{(work / rates[p] + fixed) / 3600:.0f}" for p in PRECISIONS)]
+            for name, rates in stated_gpus().items()
+        ]
+
     def text(self, cores: int) -> str:
         """The estimate as it is printed."""
         rows = []
@@ -165,6 +196,7 @@ class Estimate:
         wall = max(total, held / cores) / 3600
         in_parts = any(e.parts for e in self.config.experiments)
         parts = tabulate(self.by_part(), ["part", "jobs", "hours"], "simple")
+        gpus = tabulate(self.by_gpu(), ["GPU hours on", *PRECISIONS], "simple")
         return "\n".join(
             [
                 f"Estimate of run {self.config.run}; nothing was run.",
@@ -172,6 +204,7 @@ class Estimate:
                 tabulate(rows, ["rule", "jobs", "CPU hours", "GPU hours"], "simple"),
                 "",
                 *([parts, ""] if in_parts else []),
+                *([gpus, ""] if self.by_gpu() else []),
                 f"longest chain: {total / 3600:.2f} h: {' -> '.join(chain)}",
                 f"at least {wall:.2f} h with {cores} jobs at once, starts and queues left out",
                 "storage: " + ", ".join(f"{name} {b / 1e9:.2f} GB" for name, b in storage.items()),
@@ -198,8 +231,10 @@ class Estimate:
         for precision in sorted(set(self.on_gpu)):
             lines.append(
                 f"GPU: {self.gpu}, {precision}: {self.rates[precision]:.3g} "
-                f"operations a second, stated in {GPUS}, not measured. Pretrained weights, "
-                "start-up and the filling of the GPU are not in it."
+                f"operations a second, stated in {GPUS}, not measured here: convolutions of images "
+                "of 224 pixels (float32: in TF32 where the GPU has it). Smaller images and ViT's "
+                "products of matrices, which are no TF32, take longer; pretrained weights and "
+                "start-up are not in it. Methods with a stop rule are counted to their last epoch."
             )
         for kind, source in sorted(self.scaled.items()):
             lines.append(f"not measured: {kind}: {source}")
@@ -209,6 +244,12 @@ class Estimate:
 def _adopted(job: costs.Job) -> costs.Job:
     """The job that takes what another run made, instead of making it."""
     return dataclasses.replace(job, rule=ADOPTED[job.rule], work=0, writes=0, gpu=0, threads=1)
+
+
+def _passes_images(job: costs.Job) -> bool:
+    """Whether its work is counted in images through a model."""
+    counted = job.rule in costs.PASSES and not job.kind.startswith("unlearn original")
+    return counted or job.kind.startswith(costs.TRAIN)
 
 
 def _weights(arch: str, info: DatasetInfo) -> float:
