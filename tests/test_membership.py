@@ -8,9 +8,16 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+from pydantic import ValidationError
 from scipy.stats import norm
+from workspace import PROJECT
 
+sys.path.insert(0, str(PROJECT / "workflow/scripts"))
+import measure_lira_variance
+
+from unlearning.config import Attacks, variance_for
 from unlearning.metrics.membership import (
     VARIANCES,
     balanced_accuracy,
@@ -466,3 +473,49 @@ def test_no_shadow_attack_finds_members_of_an_untrained_model(overfitting):
     for scores in attacks(target, shadows, trained_on):
         sides = scores[seen], scores[~seen]
         assert abs(roc_auc(*sides) - 0.5) < 3 * roc_auc_error(*sides)
+
+
+# Which variance
+
+
+def test_the_rule_on_variances_is_what_was_measured():
+    """Where the rule changes, the worst error over spreads is smaller on each side of it."""
+    frame = pd.read_csv(measure_lira_variance.TABLE)
+    worst = frame.pivot_table(index="shadows", columns="variance", values="rms", aggfunc="max")
+    mean = frame.pivot_table(index="shadows", columns="variance", values="rms", aggfunc="mean")
+    for models in frame["shadows"].unique():
+        chosen = variance_for(int(models))
+        assert chosen == ("per_example" if models >= 16 else "global")
+        assert mean.loc[models, chosen] == mean.loc[models].min()
+        if models >= 16:
+            assert worst.loc[models, chosen] == worst.loc[models].min()
+    text = measure_lira_variance.METRICS.read_text(encoding="utf-8")
+    assert measure_lira_variance.with_table(text, frame) == text
+    assert measure_lira_variance.with_table(text, frame.assign(rms=0)) != text
+
+
+def test_the_committed_errors_are_measured_again():
+    """One draw of each spread lies where 20 draws say, within two of its own deviations."""
+    frame = pd.read_csv(measure_lira_variance.TABLE).set_index(["spread", "shadows", "variance"])
+    for spread in (0.0, 0.9):
+        for row in measure_lira_variance.errors(spread, np.random.default_rng(99)):
+            if row["shadows"] in (8, 64):
+                kept = frame.loc[(spread, row["shadows"], row["variance"])]
+                assert row["error"] == pytest.approx(kept["bias"], abs=0.04)
+
+
+def test_the_spread_of_deviations_is_found_from_few_models():
+    draw = np.random.default_rng(0)
+    for spread in (0.0, 0.5):
+        sds = np.exp(draw.normal(0, spread, 4000))
+        seen = measure_lira_variance.halves(4000, 32, draw)
+        found = measure_lira_variance.spread_of(sds * draw.normal(size=seen.shape), seen)
+        assert found == pytest.approx(spread, abs=0.1)
+
+
+def test_a_config_names_the_variance_or_the_number_of_shadow_models_decides():
+    assert Attacks(shadows=8).variance == "global"
+    assert Attacks(shadows=16).variance == "per_example"
+    assert Attacks(shadows=64, variance="global").variance == "global"
+    with pytest.raises(ValidationError, match="multiple of 2"):
+        Attacks(shadows=7)

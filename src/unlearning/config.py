@@ -42,6 +42,8 @@ PUBLISHED = "-published"
 """What the name of a method's published settings ends in, beside the candidates of a search."""
 MOST_VALUES = 100_000
 """In a config: more would not be checked within memory."""
+FEWEST_PER_EXAMPLE = 16
+"""Shadow models from which on LiRA's Gaussians have a variance for each example."""
 RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=-]*$", max_length=80)]
@@ -80,16 +82,29 @@ class Tuning(Strict):
     judged_on: Literal["held_out", "test_half"] = "held_out"
 
 
+def variance_for(models: int) -> str:
+    """The variance of LiRA's Gaussians that errs less with a pool of so many models.
+
+    Measured against a pool of 512 (paper/METRICS.md, workflow/scripts/measure_lira_variance.py).
+    """
+    return "per_example" if models >= FEWEST_PER_EXAMPLE else "global"
+
+
 class Attacks(Strict):
     """The membership attacks on an experiment's models (metrics.membership).
 
     shadows: shadow models in the pool, an even number from 4 on; each pair is trained on
     complementary random halves of all images. variance: of LiRA's Gaussians, `per_example`, or
-    `global`, one for all examples, which is steadier with few shadow models.
+    `global`, one for all examples; unless given, by the number of shadow models (`variance_for`).
     """
 
     shadows: int = Field(ge=4, le=1024, multiple_of=2)
-    variance: Literal["per_example", "global"] = "global"
+    variance: Literal["per_example", "global"] | None = Field(None, validate_default=True)
+
+    @field_validator("variance")
+    @classmethod
+    def _by_number(cls, variance: str | None, info: ValidationInfo) -> str:
+        return variance or variance_for(info.data.get("shadows", 0))
 
 
 class Part(Strict):

@@ -19,6 +19,7 @@ from unlearning import (
     plan,
     progress,
 )
+from unlearning.config import variance_for
 from unlearning.data.catalogue import DataError, catalogue, weights_catalogue
 from unlearning.files import canonical_json
 from unlearning.methods import REFERENCES
@@ -336,8 +337,12 @@ def ensemble_cells(w):
 
 def variance_of(w):
     """The variance of LiRA's Gaussians in an experiment."""
-    attacks = experiment_of(w).attacks
-    return attacks.variance if attacks else "global"
+    return experiment_of(w).attacks.variance
+
+
+def ensemble_variance_of(w):
+    """That of U-LiRA's, whose pool is a model of both kinds for each other training seed."""
+    return variance_for(2 * (len(experiment_of(w).train_seeds) - 1))
 
 
 def finished(cells):

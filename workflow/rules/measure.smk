@@ -112,7 +112,7 @@ rule ensemble:
     params:
         folder=results("{experiment}/runs/{scenario}/{split}"),
         cells=ensemble_cells,
-        variance=variance_of,
+        variance=ensemble_variance_of,
         code=code("ensemble"),
     message:
         "compare the models of all seeds on {wildcards.split} of {wildcards.experiment}"
