@@ -125,6 +125,29 @@ def test_another_setting_is_not_taken_and_the_first_reason_is_told(
     assert (reason or "none refused") in given.line()
 
 
+@pytest.mark.parametrize(("here", "taken"), [("w", 10), ("v", 0), (None, 10)])
+def test_a_training_from_other_weights_is_not_taken(tmp_path, monkeypatch, other, here, taken):
+    """Nor what was made from it; weights that are not packed here say nothing."""
+    monkeypatch.chdir(tmp_path)
+    started = changed(None, arch="resnet18", pretrained=True)
+    del started["models"]
+    root = tmp_path / "pretrained"
+    finish(root, started, other[1])
+    for folder in ("originals/train-0", "oracles/class_removal/class-0/train-0", "shadows"):
+        for file in (root / "main" / folder).rglob(RECORD):
+            if "evaluated" not in file.parts:
+                record = read_record(file)
+                record["inputs"]["pretrained"] = "w" * 64
+                models = {r: file.with_name(f"{r}.safetensors") for r in record["outputs"]}
+                write_record(file, record, models)
+    if here:
+        (tmp_path / "data/weights").mkdir(parents=True)
+        write_json(tmp_path / "data/weights/resnet18.json", {"sha256": here * 64})
+    given, _ = planned(started | {"models": str(root)}, tmp_path / "new", other[1])
+    assert len(given.taken) == taken
+    assert ("other weights" in given.line()) == (taken == 0)
+
+
 def test_a_forget_set_of_the_same_name_but_other_images_is_not_taken(tmp_path, other):
     def drawn(count):
         return {"homogeneous_removal": {"count": count, "split_seeds": [0]}}

@@ -24,6 +24,7 @@ from unlearning.files import (
     sha256_file,
     write_sealed,
 )
+from unlearning.models import ERM, PRETRAINED
 from unlearning.recipe import Recipe, shown
 from unlearning.records import RECORD, SEAL, read_record
 
@@ -246,6 +247,10 @@ def _unlike(
     facts = one.data_file(root).with_suffix(".json")
     if facts.exists() and read_json(facts)["sha256"] != inputs["data"]:
         return f"other data than {facts.with_suffix('.safetensors')}"
+    weights = inputs.get("pretrained")  # of a training alone; what is made from it names its hash
+    facts = Path("data/weights", f"{PRETRAINED.get(one.settings['arch'].removesuffix(ERM))}.json")
+    if weights is not None and facts.exists() and read_json(facts)["sha256"] != weights:
+        return f"other weights to start from than {facts.with_suffix('.safetensors')}"
     reason = difference(record["settings"], one.settings)
     if reason is None and one.split is not None:
         reason = _other_split(inputs.get("split"), one, root, source)
