@@ -13,10 +13,10 @@ import pytest
 from by_hand import cautious
 from test_tables import lose, synthetic_runs
 
-from unlearning.config import ConfigError
+from unlearning.config import ConfigError, parse
 from unlearning.files import canonical_json, write_json
 from unlearning.manifest import COLUMNS, IDENTITY
-from unlearning.quotes import quotes, read_tables, span, typographic
+from unlearning.quotes import _searches, quotes, read_tables, span, typographic
 from unlearning.stages.tabulate import tabulate
 
 METHODS = ("fine_tuning", "scrub", "duck")
@@ -265,3 +265,18 @@ def test_a_span_without_an_interval():
     assert span(0.5, math.nan, math.nan) == "0.500"
     assert span(math.nan, math.nan, math.nan) == "–"
     assert span(0.5, -0.25, 1, places=1, sign="+") == "+0.5 [-0.2, +1.0]"
+
+
+@pytest.mark.parametrize("run", ["mini", "fashion"])
+def test_the_search_is_the_one_that_the_settings_are_from(run, tmp_path):
+    """Not the one that the config declares now: as many candidates as its committed trace has."""
+    root = Path(__file__).parent.parent
+    config = json.loads((root / f"paper/reference/{run}/config.json").read_text(encoding="utf-8"))
+    config["experiments"][0]["tuning"]["budget"] = 99
+    said = _searches(parse(config, "config.json").experiments[0])
+    trace = pd.read_csv(root / f"paper/reference/tuning/{run}.csv")
+    tried = trace.groupby(["method", "scenario"])["candidate"].nunique().unique()
+    assert len(said) == len(tried) == 1
+    assert f" of {tried[0]} on held-out training images" in said[0] and f"{run}.csv" in said[0]
+    config["experiments"][0] |= {"tuning": None, "settings_from": "published"}
+    assert _searches(parse(config, "config.json").experiments[0]) == []

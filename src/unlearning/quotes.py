@@ -18,11 +18,12 @@ import pandas as pd
 from unlearning.audit.words import tally
 from unlearning.claim_pages import VERDICTS
 from unlearning.comparisons import paired
-from unlearning.config import RunConfig, parse
+from unlearning.config import Experiment, RunConfig, parse
 from unlearning.data.catalogue import catalogue
 from unlearning.evaluation import LAYOUTS as EVALUATIONS
 from unlearning.evaluation_tables import BASELINE, CELLS
 from unlearning.files import read_json
+from unlearning.hyperparameters import FOLDER, known_methods, load
 from unlearning.manifest import read_manifest
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
@@ -197,16 +198,27 @@ def _run(runs: pd.DataFrame, config: RunConfig) -> dict[str, str]:
             f"unlearning {_listed(map(str, main.unlearn_seeds))}"
         ),
     }
-    if main.tuning:
-        found["run.search"] = (
-            f"a search of {main.tuning.budget} candidates a method on a fifth of the training "
-            f"images that was held out, with {_count(len(main.tuning.train_seeds), 'seed')}"
-        )
+    searched = _searches(main)
+    if searched:
+        found["run.search"] = f"a search: {'; '.join(searched)}"
     else:
         found["run.search"] = "no search of its own: the files in configs/methods name each source"
     if main.attacks:
         found["run.shadows"] = str(main.attacks.shadows)
     return found
+
+
+def _searches(main: Experiment) -> list[str]:
+    """What the method files say of the searches that the settings of an experiment are from.
+
+    An experiment of a run before `settings_from` was there took searched ones if it had a search.
+    """
+    if main.settings_from != "searched" and not main.tuning:
+        return []
+    methods = {v.method for v in main.variants} & set(known_methods(FOLDER))
+    blocks = [block for m in methods for block in load(f"{FOLDER}/{m}.yaml")["tuned"]]
+    here = {"dataset": main.dataset, "arch": main.arch}
+    return sorted({b["source"] for b in blocks if here.items() <= b["when"].items()})
 
 
 def _provenance(path: Path) -> dict[str, str]:

@@ -550,6 +550,9 @@ FIGURES = expand(
 # What audit, paper and page are made from, beside the files of the run.
 AUDITED = ["paper/reported.csv", "paper/claims.yaml", "configs/paper.yaml"]
 TYPESET = ["paper/paper.typ", "paper/references.bib", "paper/deviations.csv"]
+TYPESET += sorted(
+    glob.glob(f"{METHOD_FILES}/*.yaml")
+)  # it says where settings are from
 
 
 wildcard_constraints:
