@@ -92,7 +92,7 @@ def settings(dataset: str, arch: str, **changes: float) -> duck.Settings:
     The stop test is made after each epoch, and its target of 0 is never passed.
     """
     cell = {"dataset": dataset, "arch": arch, "scenario": "class_removal"}
-    found = resolve("duck", cell, {}, ROOT / "configs/methods")
+    found = resolve("duck", cell, {}, ROOT / "configs/methods", settings_from="searched")
     return duck.Settings(**found | {"forget_target": 0.0} | changes)
 
 

@@ -327,6 +327,7 @@ class TinyRun:
         identity = {"dataset": "tiny", "arch": "small_cnn", "scenario": split.scenario}
         found = hyperparameters.resolve(cell.method, identity, {}, METHOD_FILES)
         few = {key: min(value, 2) for key, value in found.items() if key in FEW}
+        few |= {"alpha": 1.5} if cell.method == "ssd" else {}  # below |D| / |D_f|
         settings = {key: v for key, v in self.model_settings().items() if key != "training"}
         settings |= {"scenario": split.scenario, "split": split.key, "method": cell.method}
         settings |= {"base_method": cell.method, "hyperparameters": found | few, "unlearn_seed": 0}

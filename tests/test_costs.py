@@ -22,7 +22,8 @@ from unlearning.studies import SAME_MODELS
 RUN = PROJECT / "results/mini"
 FACTOR = 1.5
 TRAININGS = ("train_original", "train_oracle", "train_shadow")
-FIGURES = [path.stem for path in (PROJECT / "figures").glob("*.py") if path.stem != "common"]
+ASIDE = ("common", "tuning")  # what figures share; the figure of a search
+FIGURES = [path.stem for path in (PROJECT / "figures").glob("*.py") if path.stem not in ASIDE]
 TABLE = PROJECT / costs.FILE
 
 

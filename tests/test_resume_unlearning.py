@@ -160,6 +160,7 @@ def test_no_epoch_follows_a_stop(name, job, killed_after):
     """Killed after the state that the passed test has saved: the next session has nothing to do."""
     stops = {"stop": "test", "forget_target": 1.0}
     stops |= {"second_phase": False} if name == "duck_released" else {}
+    stops |= {"lr": 0.01} if name == "negative_gradient" else {}
     expected, whole = job(name, state=None, **stops)
     assert whole.stopped and len(whole.history) < EPOCHS
     *_, kills = until_done(lambda: job(name, **stops), killed_after)

@@ -997,7 +997,7 @@ def test_cutting_refuses_other_files(tmp_path):
 
 @needs_debian
 def test_whole_fashion_mnist(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "_download", lambda *_: pytest.fail("went to the network"))
+    monkeypatch.setattr(sources, "download", lambda *_: pytest.fail("went to the network"))
     fetch(catalogue(TABLE)["fashion_mnist"], tmp_path)
     tensors = load_tensors(tmp_path / "fashion_mnist.safetensors")
     assert tensors["train_images"].shape == (60000, 1, 28, 28)

@@ -38,7 +38,10 @@ Tables = Mapping[str, pd.DataFrame]
 
 ALWAYS = (*SCENARIOS, *EVALUATIONS)
 """The tables that every run has, if only with a header."""
-BLANK = ("touches", "over", "status_note", "against", "rank_over", "difference_over")
+BLANK = (
+    *("touches", "settings", "flag", "test_half", "over", "status_note"),
+    *("against", "rank_over", "difference_over"),
+)
 NAMES = (*GROUP, "scenario", "method", "source", "label", *BLANK)
 MEASURED = {
     "retain_train": "retain_train_accuracy",

@@ -20,10 +20,11 @@ import pandas as pd
 from unlearning import evaluation, quotes
 from unlearning.config import Experiment, RunConfig
 from unlearning.files import whole, write_json
-from unlearning.hyperparameters import defined, resolve
+from unlearning.hyperparameters import defined
 from unlearning.manifest import recorded_settings
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
+from unlearning.plan import resolved
 from unlearning.render import Section, probability
 from unlearning.stages import tabulate, tabulate_studies
 from unlearning.study_layouts import LAYOUTS as STUDIES
@@ -67,13 +68,12 @@ def settings_rows(
     places: dict[tuple[str, str], dict[str, list[str]]] = {}
     for experiment in config.experiments:
         for scenario, short in _scenarios(experiment):
-            cell = {"dataset": experiment.dataset, "arch": experiment.arch, "scenario": scenario}
             for variant in experiment.variants:
                 known = short == "SR" or defined(variant.method, scenario)
                 if variant.method in (*REFERENCES, *ORIGINALS) or not known:
                     continue
                 settings = recorded.get((experiment.label, scenario, variant.name))
-                settings = settings or resolve(variant.method, cell, variant.settings)
+                settings = settings or resolved(experiment, variant, scenario)
                 text = ", ".join(f"{key} {_said(value)}" for key, value in sorted(settings.items()))
                 where = places.setdefault((variant.name, text), {})
                 where.setdefault(experiment.label, []).append(short)
