@@ -287,22 +287,22 @@ def test_tune_ranks_the_candidates_on_held_out_images(edited):
         "    tuning: {budget: 6, train_seeds: [0], scenarios: {class_removal: {forget: [0]}}}\n"
     )
     lines = (edited.root / TINY).read_text().partition("    methods:")[0]
+    lines = lines.replace("run: tiny", "run: search")  # the files of the other run stay as they are
     config.write_text(lines + "    methods: [negative_gradient]\n" + tuning)
     status, text = edited.snakemake("tune", config="configs/search.yaml")
     assert status == 0, text
-    with open(edited.root / "results/tiny/tuning.csv", newline="") as handle:
+    with open(edited.root / "results/search/tuning.csv", newline="") as handle:
         trace = list(csv.DictReader(handle))
     names = [*range(1, 7), "published"]
     assert [row["candidate"] for row in trace] == [f"negative_gradient-{name}" for name in names]
-    table = (edited.root / "results/tiny/tables/tuning.md").read_text()
+    table = (edited.root / "results/search/tables/tuning.md").read_text()
     assert "| negative_gradient |" in table
-    assert (edited.root / "results/tiny/figures/tuning.png").exists()
+    assert (edited.root / "results/search/figures/tuning.png").exists()
     done = [row for row in trace if row["rank"]]
     best = max(done, key=lambda row: float(row["objective"]))
     assert [row["candidate"] for row in trace if row["chosen"]] == [best["candidate"]]
-    model = json.loads(
-        (edited.root / f"{EXPERIMENT}-tuning/originals/train-0/record.json").read_text()
-    )
+    folder = EXPERIMENT.replace("results/tiny", "results/search")
+    model = json.loads((edited.root / f"{folder}-tuning/originals/train-0/record.json").read_text())
     assert model["training_images"] == 2400
 
 
