@@ -570,6 +570,7 @@ wildcard_constraints:
     figure="|".join(RESULT_FIGURES | STUDY_FIGURES | TUNING_FIGURES),
 
 
+include: "given.smk"
 include: "studies.smk"
 
 
