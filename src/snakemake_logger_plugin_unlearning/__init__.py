@@ -54,7 +54,7 @@ class LogHandler(LogHandlerBase):
         """Show a record, or what it changes of the run's progress."""
         try:
             self._show(record)
-        except Exception:
+        except Exception:  # as logging's own handlers: printed, and the run goes on
             self.handleError(record)
 
     def _show(self, record: LogRecord) -> None:
