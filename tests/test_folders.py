@@ -481,7 +481,9 @@ def test_a_wrong_line_of_the_order_is_named(edit, message, name, images, mine, t
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", gzip.compress(b"\xff\xfe"), gzip.compress(bytes(2**20))[:-9]]
+    "content",
+    [b"no gzip", gzip.compress(b"\xff\xfe"), gzip.compress(bytes(2**20))[:-9]],
+    ids=["no gzip", "no text", "cut off"],
 )
 def test_a_damaged_list_is_named(content, images, mine, tmp_path):
     (mine / "train_order.txt.gz").write_bytes(content)
