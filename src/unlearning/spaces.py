@@ -19,8 +19,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-COMMON = {"lr": {"decades": 3}, "epochs": {"log": [1, 20]}}
-"""Of every method that trains."""
+COMMON = {"lr": {"decades": 3}, "epochs": {"log": [1, 10]}}
+"""Of every method that trains. More than ten passes are near what retraining takes."""
 OWN = 2
 """Most dimensions beside the learning rate, epochs among them; a choice does not count."""
 KINDS = ("decades", "log", "linear", "share")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from unlearning.models.base import Classifier, Weights
 
 FAMILIES = {
+    "strided_cnn": "strided_cnn",
     "small_cnn": "small_cnn",
     "resnet18": "resnet",
     "resnet18_3x3": "resnet",
