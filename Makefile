@@ -18,8 +18,10 @@ help:
 
 reproduce: $(READY)
 	$(SNAKEMAKE)
-	@cat results/mini/tables/class_removal.md results/mini/tables/homogeneous_removal.md
-	@echo "All in one page: results/mini/report.html   Paper: results/mini/paper.pdf   Audit: results/mini/audit.html"
+	@python -m unlearning show --runs results/mini/runs.csv
+	@echo "Everything on one page: results/mini/report.html"
+	@echo "The paper:              results/mini/paper.pdf"
+	@echo "Reported beside ours:   results/mini/audit.html"
 
 test: $(READY)
 	rm -rf results/reliability/test

@@ -30,7 +30,7 @@ rule all:
     """Everything: runs.csv, tables and figures, the studies, audit, paper and report."""
     default_target: True
     input:
-        FOUND + DOCUMENTED + AUDIT + WRITTEN,
+        FIRST + FOUND + DOCUMENTED + AUDIT + WRITTEN,
 
 
 rule data:

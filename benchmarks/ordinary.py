@@ -66,6 +66,16 @@ def small_cnn(channels: int, width: int = 16) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten())
 
 
+def strided_cnn(channels: int, width: int = 16) -> nn.Sequential:
+    """Strided convolution, BatchNorm and ReLU three times, pooled to 3 x 3 and flattened."""
+    layers: list[nn.Module] = []
+    shapes = ((channels, width, 4, 1), (width, 2 * width, 3, 1), (2 * width, 4 * width, 3, 0))
+    for inputs, outputs, kernel, padding in shapes:
+        layers += [nn.Conv2d(inputs, outputs, kernel, 2, padding, bias=False)]
+        layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten())
+
+
 def resnet18(small_stem: bool) -> nn.Module:
     """torchvision's ResNet-18 without its head; small_stem: 3 x 3, stride 1, no max-pool."""
     model = torchvision().models.resnet18()
@@ -82,7 +92,8 @@ def twin(arch: str, ours: Classifier) -> nn.Sequential:
     The tensors of both state dicts correspond in order; another shape is an error.
     """
     channels = next(p for p in ours.parameters() if p.dim() == 4).shape[1]
-    backbone = small_cnn(channels) if arch == "small_cnn" else resnet18(arch == "resnet18_3x3")
+    small = {"small_cnn": small_cnn, "strided_cnn": strided_cnn}
+    backbone = small[arch](channels) if arch in small else resnet18(arch == "resnet18_3x3")
     head = nn.Linear(ours.head.in_features, ours.head.out_features)
     model = nn.Sequential(OrderedDict(backbone=backbone, head=head))
     weights = [tensor.contiguous() for tensor in ours.state_dict().values()]

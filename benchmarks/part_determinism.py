@@ -27,7 +27,7 @@ from unlearning.metrics.aus import class_removal_aus
 from unlearning.recipe import Recipe
 from unlearning.training import accuracy, train
 
-ARCH = "small_cnn"
+ARCH = "strided_cnn"
 RECIPE = {"batch_size": 128, "lr": 0.1, "schedule": "onecycle"}
 MODES = {"UNLEARNING_DETERMINISTIC=1": "1", "without": "0"}
 MEASURED = ("original's A_r^t", "A_r^t", "A_f^t", "AUS")

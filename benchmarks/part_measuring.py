@@ -80,9 +80,9 @@ def attacking(by_loops: bool) -> Callable[[], int]:
 def evaluating(count: int, device: str, by_loops: bool) -> Callable[[], int]:
     """The small network's accuracy on `count` images 1x28x28."""
     data = random_images(count, 1, 28, "cpu" if by_loops else device)
-    model = start("small_cnn", data)
+    model = start("strided_cnn", data)
     if by_loops:
-        model = ordinary.twin("small_cnn", model).to(device)
+        model = ordinary.twin("strided_cnn", model).to(device)
         options = {"batch_size": BATCH, "persistent_workers": True}
         images = ordinary.dataset(data)
         batches = ordinary.loader(images, ordinary.workers(device), device, **options)
@@ -115,6 +115,6 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
             Alternative(f"ours, {jobs} x 1 thread", evaluating, ours, jobs, 1, JOB),
             Alternative(name, evaluating, loops, 1, CORES),
         ]
-        title = f"evaluation: small_cnn, {images:,} images 1x28x28, {device}"
+        title = f"evaluation: strided_cnn, {images:,} images 1x28x28, {device}"
         found.append(compare(title, sides, options.repetitions, "images/s", device))
     return found

@@ -22,7 +22,7 @@ from unlearning.files import canonical_json, read_json
 FOLDER = forkserver.FOLDER
 SETTINGS = {
     "dataset": "fashion_mnist_mini",
-    "arch": "small_cnn",
+    "arch": "strided_cnn",
     "pretrained": False,
     "head_dropout": 0.0,
     "precision": "float32",

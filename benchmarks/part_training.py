@@ -29,8 +29,8 @@ RECIPE = Recipe(
     crop=4,
 )
 CASES = [
-    ("small_cnn", 1, 28, {"cpu": 8192, "cuda": 65536}),
-    ("small_cnn", 3, 32, {"cpu": 8192, "cuda": 65536}),
+    ("strided_cnn", 1, 28, {"cpu": 8192, "cuda": 65536}),
+    ("strided_cnn", 3, 32, {"cpu": 8192, "cuda": 65536}),
     ("resnet18", 3, 32, {"cpu": 1024, "cuda": 32768}),
     ("resnet18_3x3", 3, 32, {"cpu": 256, "cuda": 16384}),
 ]
@@ -106,7 +106,7 @@ def _case(
     arguments = {**shape, "count": count, "device": device}
     jobs = CORES if device == "cpu" else 1
     sides = [Alternative(f"ours, {jobs} x 1 thread", ours, arguments, jobs, 1, JOB)]
-    if device == "cpu" and arch != "small_cnn":
+    if device == "cpu" and arch != "strided_cnn":
         sides.append(Alternative(f"ours, 1 x {CORES} threads", ours, arguments, 1, CORES, JOB))
     name = f"ordinary, 1 x {CORES} threads, {ordinary.workers(device)} loader workers"
     sides.append(Alternative(name, plain, arguments, 1, CORES))

@@ -24,7 +24,7 @@ SMALL = {
         {
             "name": "main",
             "dataset": "fashion_mnist_mini",
-            "arch": "small_cnn",
+            "arch": "strided_cnn",
             "training": {"epochs": 1, "batch_size": 128, "lr": 0.1},
             "train_seeds": [0],
             "scenarios": {"class_removal": {"forget": [0]}},
@@ -109,7 +109,7 @@ def test_all_of_the_same_run_is_taken_the_needed_first(other, tmp_path):
     [
         ({"training": SMALL["experiments"][0]["training"] | {"lr": 0.2}}, "training.lr", 0),
         ({"train_seeds": [1]}, None, 4),
-        ({"arch": "allcnn_small"}, "arch is 'small_cnn' there, 'allcnn_small' here", 0),
+        ({"arch": "allcnn_small"}, "arch is 'strided_cnn' there, 'allcnn_small' here", 0),
         ({"precision": "bfloat16"}, "precision is 'float32' there, 'bfloat16' here", 0),
         ({"methods": ["duck"]}, "hyperparameters.epochs is 1 there", 9),
         ({"retain_evaluated": 50}, "retain_evaluated is None there, 50 here", 7),
@@ -230,7 +230,7 @@ def test_a_damaged_file_is_refused_in_one_line_and_made_here_the_next_time(other
     source, data = other
     shadow, original = "main/shadows/1", "main/originals/train-0"
     record = source / shadow / RECORD
-    record.write_text(record.read_text().replace("small_cnn", "small_cmm"))
+    record.write_text(record.read_text().replace("strided_cnn", "small_cmm"))
     weights = source / original / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     given, needs = planned(changed(str(source)), tmp_path / "new", data)

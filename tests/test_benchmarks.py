@@ -70,17 +70,17 @@ def weights(model: nn.Module) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def duck_case():
     """Twenty updates: two epochs of two batches to forget with five batches retained each."""
-    settings = part_duck.settings("fashion_mnist_mini", "small_cnn", epochs=2, batch_size=4)
-    return part_duck.Case("small_cnn", settings, "cpu", count=80)
+    settings = part_duck.settings("fashion_mnist_mini", "strided_cnn", epochs=2, batch_size=4)
+    return part_duck.Case("strided_cnn", settings, "cpu", count=80)
 
 
 def both_unlearned(case, workers=0, **changes):
     """The start, our model and the plain one, whose settings are changed, and their updates."""
     data = case.data("cpu")
-    start = part_training.start("small_cnn", data)
+    start = part_training.start("strided_cnn", data)
     ours, given = copy.deepcopy(start), part_duck.problem(data)
     part_duck.duck.unlearn(ours, given, case.settings)
-    plain, images = ordinary.twin("small_cnn", start), ordinary.dataset(data)
+    plain, images = ordinary.twin("strided_cnn", start), ordinary.dataset(data)
     settings = case.settings.model_copy(update=changes)
     generator = torch.Generator().manual_seed(part_duck.SEED)
     updates = ordinary_duck.unlearn(
@@ -148,9 +148,9 @@ def test_loops_give_our_scores_and_lira():
 
 def test_both_evaluations_give_the_same_accuracy():
     data = part_training.random_images(300, 1, 28)
-    model = part_training.start("small_cnn", data)
+    model = part_training.start("strided_cnn", data)
     batches = ordinary.loader(ordinary.dataset(data), 0, "cpu", batch_size=128)
-    found = ordinary.accuracy(ordinary.twin("small_cnn", model), batches, "cpu")
+    found = ordinary.accuracy(ordinary.twin("strided_cnn", model), batches, "cpu")
     hits = predict(model, data).argmax(1) == data.labels
     assert found == pytest.approx(hits.double().mean().item(), abs=1e-12)
     assert 0 < found < 1
@@ -174,7 +174,7 @@ def test_the_floor_of_a_step_by_hand():
 
 def test_the_arithmetic_of_a_duck_run_is_what_a_run_counts(duck_case):
     data = duck_case.data("cpu")
-    model, given = part_training.start("small_cnn", data), part_duck.problem(data)
+    model, given = part_training.start("strided_cnn", data), part_duck.problem(data)
     with here.FlopCounterMode(display=False) as counter:
         part_duck.duck.unlearn(model, given, duck_case.settings)
     classes, width = model.head.weight.shape

@@ -25,7 +25,7 @@ MADE_HERE = PROJECT / "results/mini"
 SMALL = """run: small
 experiments:
   - dataset: fashion_mnist_mini
-    arch: small_cnn
+    arch: strided_cnn
     training: {epochs: 1, batch_size: 128, lr: 0.1, schedule: onecycle}
     train_seeds: [0]
     scenarios: {class_removal: {forget: [0]}}
@@ -64,7 +64,7 @@ def twice(tmp_path_factory):
     whole, broken = (_workspace(tmp_path_factory.mktemp(name)) for name in ("whole", "broken"))
     _finish(whole, "1")
     first = _snakemake(broken, "2")
-    made = broken.root / "results/small/fashion_mnist_mini-small_cnn/originals"
+    made = broken.root / "results/small/fashion_mnist_mini-strided_cnn/originals"
     deadline = time.monotonic() + 120
     while not list(made.glob("*/record.json")):
         assert first.poll() is None and time.monotonic() < deadline, "nothing to interrupt"

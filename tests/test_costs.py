@@ -72,11 +72,11 @@ def test_the_longest_chain_is_the_one_by_hand():
 
 def test_work_follows_epochs_images_and_architecture():
     first = estimate("mini")
-    oracle = "oracle/fashion_mnist_mini-small_cnn/class_removal/class-0/train-0"
+    oracle = "oracle/fashion_mnist_mini-strided_cnn/class_removal/class-0/train-0"
     job = next(j for j in first.jobs if j.name == oracle)
     assert job.work == pytest.approx(2700 * 30)  # without one class of ten
-    twice = estimate("mini", slower(first.table, "train small_cnn 1x28x28", 2))
-    duck = "unlearn/fashion_mnist_mini-small_cnn/class_removal/class-0/train-0/duck-0"
+    twice = estimate("mini", slower(first.table, "train strided_cnn 1x28x28", 2))
+    duck = "unlearn/fashion_mnist_mini-strided_cnn/class_removal/class-0/train-0/duck-0"
     assert twice.seconds[duck] == pytest.approx(2 * first.seconds[duck])
     assert twice.seconds["audit"] == first.seconds["audit"]
 

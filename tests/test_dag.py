@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shlex
+import sys
 
 import pytest
 import yaml
@@ -22,9 +23,10 @@ CLASS_REMOVAL_ALONE = ["original_erm", "erm_ktp"]
 SPLITS, FIGURES = 2, 4
 MEASURED = {"score": SPLITS, "attack": SPLITS, "probe": SPLITS}
 SHOWN = {"audit": 1, "paper": 1, "report": 1}
+FIRST = {"first_table": 1}
 REPORT = {"collect": 1, "tabulate": 1, "plot": FIGURES} | SHOWN
 TINY = "configs/tiny.yaml"
-EXPERIMENT = "results/tiny/fashion_mnist_mini-small_cnn"
+EXPERIMENT = "results/tiny/fashion_mnist_mini-strided_cnn"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,39 @@ def test_each_job_says_last_how_long_it_worked(finished):
         assert re.fullmatch(r"worked \d+\.\d+ s, \d+\.\d+ s of CPU, \d+ MB", last), log
 
 
+def test_the_first_table_is_the_one_of_the_whole_run(finished):
+    """It is drawn before attacks and probes are there, which it does not show."""
+    first = (finished.root / "results/tiny/first/class_removal.txt").read_text(encoding="utf-8")
+    runs = "results/tiny/runs.csv"
+    status, text = finished.command(
+        sys.executable, "-m", "unlearning", "show", "--runs", runs, "--width", "100"
+    )
+    assert status == 0 and text.startswith(first), text
+    methods = [line.split()[0] for line in first.splitlines()[3:]]
+    assert methods == ["original", "oracle", *METHODS[:4], "original_erm", "erm_ktp", METHODS[4]]
+    assert "homogeneous" not in first.lower() and "Homogeneous removal" in text
+
+
+def test_the_first_table_does_not_wait_for_attacks_and_probes(finished):
+    logs = [path.read_text("utf-8") for path in (finished.root / ".snakemake/log").glob("*.log")]
+    log = next(text for text in logs if "(Rule: first_table)" in text and "(Rule: paper)" in text)
+    first, *later = (log.index(f"(Rule: {rule})") for rule in ("first_table", "attack", "probe"))
+    assert first < min(later)
+
+
+def test_class_removal_is_planned_first_and_studies_last(finished):
+    status, text = finished.snakemake("-n", config="configs/mini.yaml")
+    assert status == 0, text
+    found = {}
+    for job in re.split(r"\n(?=rule )", text):
+        place = re.search(r"output: results/mini/([^/ ]+)/runs/([a-z]+)_removal", job)
+        if place and job.startswith("rule unlearn"):
+            kind = place[2] if place[1] == "fashion_mnist_mini-strided_cnn" else "study"
+            found.setdefault(kind, set()).add(int(re.search(r"priority: (\d+)", job)[1]))
+    assert max(found["study"]) < min(found["homogeneous"])
+    assert max(found["homogeneous"]) < min(found["class"])
+
+
 def test_every_cell_is_one_row_that_ran(finished):
     found = rows(finished)
     assert len(found) == SPLITS * (2 + len(METHODS) + len(CLASS_REMOVAL_ALONE))
@@ -81,7 +116,7 @@ def test_a_method_with_an_original_of_its_own_starts_from_it(finished):
     assert own["status"] == "ok" and own["aus"] != found["class_removal", "original"]["aus"]
     assert result["status"] == "diverged" and "every channel" in result["reason"]
     assert result["compared_with"] == "original_erm" and result["aus"] == ""
-    assert record(finished, "originals_erm/train-0")["settings"]["arch"] == "small_cnn_erm"
+    assert record(finished, "originals_erm/train-0")["settings"]["arch"] == "strided_cnn_erm"
     assert "diverged" in (finished.root / "results/tiny/tables/class_removal.md").read_text()
 
 
@@ -166,14 +201,14 @@ def test_the_logged_command_gives_the_same_weights_by_hand(finished, tmp_path):
 
 def test_a_learning_rate_reruns_its_method_the_tables_and_the_figures(edited):
     edited.edit("configs/methods/random_labels.yaml", "weight_decay: 0.0", "weight_decay: 0.1")
-    assert edited.planned() == {"unlearn": SPLITS} | MEASURED | REPORT
+    assert edited.planned() == {"unlearn": SPLITS} | MEASURED | FIRST | REPORT
 
 
 def test_a_variants_own_setting_reruns_the_variant_alone(edited):
     edited.edit("configs/tiny.yaml", "batch_ratio: 1}", "batch_ratio: 2}")
     plan = edited.planned()
     assert (plan.pop("resolve_config"), plan.pop("rulegraph")) == (1, 1)
-    assert plan == {"unlearn": SPLITS} | MEASURED | REPORT
+    assert plan == {"unlearn": SPLITS} | MEASURED | FIRST | REPORT
 
 
 def test_editing_a_methods_code_reruns_its_cells(edited):
@@ -200,7 +235,7 @@ def test_editing_the_training_loop_retrains(edited):
 )
 def test_editing_a_metric_measures_again_and_trains_nothing(edited, module, old, new, stage):
     edited.edit(f"src/unlearning/metrics/{module}.py", old, new)
-    assert edited.planned() == {stage: SPLITS} | REPORT
+    assert edited.planned() == {stage: SPLITS} | REPORT | (FIRST if stage == "score" else {})
 
 
 def test_attacks_and_distances_are_columns_of_every_cell_that_is_ok(finished):

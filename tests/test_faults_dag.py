@@ -26,7 +26,7 @@ from unlearning.metrics.names import COSTS
 PROFILE = ("--workflow-profile", "workflow/profiles/local")
 ROOT = "results/tiny"
 RUNS = f"{ROOT}/runs.csv"
-EXPERIMENT = f"{ROOT}/fashion_mnist_mini-small_cnn"
+EXPERIMENT = f"{ROOT}/fashion_mnist_mini-strided_cnn"
 ORIGINAL = f"{EXPERIMENT}/originals/train-0"
 GROUP = f"{EXPERIMENT}/runs/class_removal/class-0/train-0"
 DUCK = f"{GROUP}/duck/unlearn-0"
@@ -38,7 +38,7 @@ TINY = {
     "experiments": [
         {
             "dataset": "fashion_mnist_mini",
-            "arch": "small_cnn",
+            "arch": "strided_cnn",
             "training": {"epochs": 1, "batch_size": 128, "lr": 0.1, "schedule": "onecycle"},
             "train_seeds": [0],
             "scenarios": {"class_removal": {"forget": [0]}},

@@ -42,7 +42,7 @@ def test_head_dropout_acts_in_training_alone():
     assert torch.equal(model.eval().dropout(embedding), embedding)
 
 
-@pytest.mark.parametrize("arch", ["small_cnn", "small_cnn_erm"])
+@pytest.mark.parametrize("arch", ["small_cnn", "strided_cnn_erm"])
 def test_bfloat16_is_the_precision_of_the_backbones_products_alone(arch):
     """8 bits of mantissa: a product is off by up to 0.4 %."""
     found = {}
@@ -159,6 +159,8 @@ def by_hand(arch, network, images):
     """The middle block's features, from a slice of the network and no hook."""
     if arch == "small_cnn":
         return network[:8](images).mean((2, 3))
+    if arch == "strided_cnn":
+        return network[:6](images).mean((2, 3))
     if arch.startswith("allcnn"):
         return network[:6](images).mean((2, 3))
     if arch.startswith("resnet"):
@@ -175,7 +177,8 @@ def by_hand(arch, network, images):
     ("arch", "features"),
     [
         ("small_cnn", 32),
-        (f"small_cnn{ERM}", 32),
+        ("strided_cnn", 32),
+        (f"strided_cnn{ERM}", 32),
         ("resnet18", 128),
         ("resnet18_3x3", 128),
         ("resnet34_small", 16),
@@ -195,6 +198,18 @@ def test_the_middle_block_gives_what_a_slice_of_the_network_gives(arch, features
     assert torch.equal(model.layers(images)[1], expected)
     torch.testing.assert_close(frozen_copy(model).layers(images)[1], expected)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("size", [12, 28, 32, 39])
+def test_the_strided_network_embeds_images_of_any_size_as_nine_places_a_channel(size):
+    model = build("strided_cnn", 10, 3, width=4).eval()
+    images = torch.randn(2, 3, size, size)
+    embedding = model.embed(images)
+    assert embedding.shape == (2, 144) and model.per_channel == 9
+    last = model.backbone[:9](images)
+    pooled = torch.nn.functional.adaptive_avg_pool2d(last, 3)
+    assert torch.equal(embedding.reshape(2, 16, 3, 3), pooled)
+    assert last.shape[-1] == 3 or size not in (28, 32)
 
 
 def test_a_copys_middle_block_is_its_own():
@@ -316,7 +331,7 @@ def test_a_large_image_is_smoothed_before_the_small_transformer_sees_it():
 
 
 def test_wrong_wishes_are_refused():
-    with pytest.raises(ValueError, match=r"unknown architecture 'vgg'.*known: small_cnn"):
+    with pytest.raises(ValueError, match=r"unknown architecture 'vgg'.*known: strided_cnn"):
         build("vgg", 10, 3)
     for arch in FAMILIES.keys() - set(PRETRAINED):
         with pytest.raises(ValueError, match=f"{arch} has no pretrained weights"):

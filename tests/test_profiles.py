@@ -12,7 +12,7 @@ from workspace import PROJECT, Workspace
 
 PROFILES = ("local", "slurm", "generic")
 DATA = "data/fashion_mnist_mini.safetensors"
-ORIGINAL = "results/tiny/fashion_mnist_mini-small_cnn/originals/train-0/model.safetensors"
+ORIGINAL = "results/tiny/fashion_mnist_mini-strided_cnn/originals/train-0/model.safetensors"
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def space(tmp_path_factory):
     return Workspace.create(tmp_path_factory.mktemp("progress"))
 
 
-TARGET = "results/tiny/fashion_mnist_mini-small_cnn/originals/train-0/model.safetensors"
+TARGET = "results/tiny/fashion_mnist_mini-strided_cnn/originals/train-0/model.safetensors"
 PROFILE = ("--workflow-profile", "workflow/profiles/local")
 
 

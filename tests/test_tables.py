@@ -16,6 +16,7 @@ import pytest
 from unlearning.evaluation import LAYOUTS
 from unlearning.metrics.aus import aus_of_means, class_removal_aus, homogeneous_removal_aus
 from unlearning.render import seconds
+from unlearning.stages.show import shown
 from unlearning.stages.tabulate import SCENARIOS, sections, tabulate
 from unlearning.stats import summarise
 from unlearning.tables import read_runs, scenario_table
@@ -446,3 +447,17 @@ def test_each_row_says_whose_settings_it_has(tmp_path):
     shown = section.cells.set_index("Method")["Settings"]
     assert shown["worse"] == "published elsewhere" and shown["better"] == "–"
     assert "published for this data set, or elsewhere" in section.caption
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 160])
+def test_text_for_a_terminal_keeps_the_columns_that_matter(folder, width):
+    lines = shown(folder.parent / "runs.csv", "class_removal", width).splitlines()
+    assert max(map(len, lines)) <= width
+    headers = re.split(r"  +", lines[2])
+    table = parse(folder, "class_removal", "md")
+    assert headers == [name for name in table[0] if name in headers]
+    assert {"Method", "AUS"} <= set(headers) and len(headers) >= width // 20
+    assert ("AUS of means" in headers) == (width == 160)
+    for row, line in zip(table[1:], lines[4:], strict=False):
+        shown_cells = [cell for name, cell in zip(table[0], row, strict=True) if name in headers]
+        assert re.split(r"  +", line) == [cell for cell in shown_cells if cell]

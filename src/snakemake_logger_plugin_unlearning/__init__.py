@@ -10,7 +10,7 @@ import shutil
 import sys
 import threading
 from logging import WARNING, LogRecord
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from snakemake.logging import DefaultFilter, DefaultFormatter
 from snakemake_interface_logger_plugins.base import LogHandlerBase
@@ -18,6 +18,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from unlearning import progress
 
+FIRST = "first_table"
+"""The rule whose table is shown as soon as it is there."""
 CLEAR = "\r\x1b[K"
 SHOWN = ("Nothing to be done", "Complete log", "Would ", "Exiting", "Terminating")
 """How plain messages begin that are shown."""
@@ -37,6 +39,7 @@ class LogHandler(LogHandlerBase):
         self.live = self.stream.isatty()
         self.progress: progress.Progress | None = None
         self.cores = 1
+        self.first: tuple[int, Path] | tuple[None, None] = (None, None)
         self.ended = threading.Event()
         settings = self.common_settings
         self.setFormatter(DefaultFormatter(settings.quiet, settings.show_failed_logs))
@@ -69,12 +72,17 @@ class LogHandler(LogHandlerBase):
             text = record.rule_msg or record.rule_name
             name = "/".join(PurePath(record.log[0]).with_suffix("").parts) if record.log else ""
             self.progress.start(record.jobid, text, name.partition("/logs/")[2])
+            if record.rule_name == FIRST:
+                self.first = record.jobid, Path(record.output[-1])
             self._draw()
         elif event == LogEvent.JOB_FINISHED and self.progress:
             text, spent = self.progress.finish(record.job_id)
             done, total = self.progress.done, self.progress.total
             if not self.live:
                 self._say(f"{done:>{len(str(total))}} of {total}  {spent:7.1f} s  {text}")
+            if record.job_id == self.first[0]:
+                after = progress.minutes(self.progress.elapsed())
+                self._say(f"\nAfter {after}:\n{self.first[1].read_text(encoding='utf-8')}")
             self._draw()
         elif event in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
             if self.progress and event == LogEvent.JOB_ERROR:

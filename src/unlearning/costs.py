@@ -291,6 +291,9 @@ def _report(config: RunConfig, made: list[str], figures: Iterable[str], studies:
         Job("tabulate", "tabulate", "tabulate", 1, ("collect",)),
     ]
     needs = ["collect", "tabulate"]
+    first = tuple(name for name in made if _of_first_table(name, config))
+    if first:
+        found.append(Job("first_table", "first_table", "first_table", 1, ("config", *first)))
     if studies:
         found.append(Job("gather", "gather", "gather", 1, ("config", *made)))
         found.append(
@@ -307,6 +310,14 @@ def _report(config: RunConfig, made: list[str], figures: Iterable[str], studies:
         found.append(Job("paper", "paper", "paper", 1, ("audit",)))
     found.append(Job("report", "report", "report", 1, ("audit", "rulegraph")))
     return found
+
+
+def _of_first_table(name: str, config: RunConfig) -> bool:
+    """Whether a job's name is that of the scores of a class removal that `first_table` shows."""
+    kind, label, scenario = (*name.split("/"), "", "")[:3]
+    shown = config.order is None and not config.partial
+    grids = {e.label for e in config.experiments if not e.study}
+    return shown and kind == "score" and label in grids and scenario == "class_removal"
 
 
 @dataclasses.dataclass(frozen=True)

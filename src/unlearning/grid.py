@@ -210,15 +210,19 @@ def parts_of(experiment: Experiment) -> dict[Cell, int]:
 def ranks(config: RunConfig) -> dict[tuple[str, str], int]:
     """When each part of each experiment is wanted, by the experiment's label and the part's name.
 
-    Its place in the config's `order`; without one its place in its experiment. 0 comes first.
+    Its place in the config's `order`; without one its place in its experiment, and studies after
+    all else. 0 comes first.
     """
     found = {}
+    most = max(len(e.listed) for e in config.experiments)
     for experiment in config.experiments:
         for number, part in enumerate(experiment.listed):
             name = part.name or experiment.label
             if config.order is not None:
                 place = name in config.order
                 number = config.order.index(name) if place else len(config.order) + number
+            elif experiment.study:
+                number += most
             found[experiment.label, part.name] = number
     return found
 

@@ -1,10 +1,11 @@
-"""Printed tables as Markdown, LaTeX and HTML: one list of sections, three texts."""
+"""Printed tables as Markdown, LaTeX, HTML and plain text: one list of sections, four texts."""
 
 from __future__ import annotations
 
 import html
 import math
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -74,6 +75,42 @@ def markdown(found: list[Section], nothing: str) -> str:
 
 def _md(text: str) -> str:
     return re.sub(r"([|*<>`\\])", r"\\\1", text)
+
+
+def plain(found: list[Section], nothing: str, width: int, most_wanted: list[str]) -> str:
+    """The sections as plain text, without their captions, in lines of at most `width`.
+
+    most_wanted: the columns, of which the first stay where `width` is too small for all; at least
+    one does. The lines of footnotes are broken.
+    """
+    if not found:
+        return f"{nothing}.\n"
+    parts = []
+    for section in found:
+        wanted = [name for name in most_wanted if name in section.cells]
+        while len(wanted) > 1 and _plain_width(section.cells[wanted]) > width:
+            wanted.pop()
+        cells = section.cells[[name for name in section.cells if name in wanted]]
+        lines = [_plain_line(cells, row) for row in [list(cells), *cells.to_numpy().tolist()]]
+        lines.insert(1, "-" * min(_plain_width(cells), width))
+        notes = [line for note in section.notes for line in textwrap.wrap(note, width)]
+        title = textwrap.wrap(section.title, width)
+        parts.append("\n".join([*title, "", *lines, *notes]) + "\n")
+    return "\n".join(parts)
+
+
+def _plain_widths(cells: pd.DataFrame) -> list[int]:
+    return [max(len(name), *map(len, cells[name])) for name in cells]
+
+
+def _plain_width(cells: pd.DataFrame) -> int:
+    return sum(_plain_widths(cells)) + 2 * (len(cells.columns) - 1)
+
+
+def _plain_line(cells: pd.DataFrame, row: list[str]) -> str:
+    first, *others = zip(row, _plain_widths(cells), strict=True)
+    right = (text.rjust(size) for text, size in others)
+    return "  ".join([first[0].ljust(first[1]), *right]).rstrip()
 
 
 def latex(found: list[Section], nothing: str) -> str:

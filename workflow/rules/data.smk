@@ -52,6 +52,7 @@ rule make_split:
         split_file(),
     log:
         results("logs/split/{experiment}/{scenario}/{split}.log"),
+    priority: early(45)
     conda:
         "../../environment.yml"
     resources:

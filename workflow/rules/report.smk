@@ -34,6 +34,7 @@ rule resolve_config:
         results("config.json"),
     log:
         results("logs/config.log"),
+    priority: 1_000_000
     conda:
         "../../environment.yml"
     params:
@@ -67,6 +68,32 @@ rule collect:
     shell:
         "python -m unlearning collect --config {input.config} --root {params.root}"
         " --out {params.root} > {log} 2>&1"
+
+
+rule first_table:
+    """The table of class removal as soon as its cells are scored; it is shown meanwhile."""
+    input:
+        lambda w: finished(first_cells()),
+        config=results("config.json"),
+    output:
+        runs=results("first/runs.csv"),
+        table=results("first/class_removal.txt"),
+    log:
+        results("logs/first_table.log"),
+    priority: 1_000_000
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("tabulate"),
+    params:
+        root=lambda w, input: os.path.dirname(input.config),
+        out=lambda w, output: os.path.dirname(output.runs),
+        code=code("first"),
+    message:
+        "tabulate class removal, the first table"
+    shell:
+        "python -m unlearning first --config {input.config} --root {params.root}"
+        " --out {params.out} > {log} 2>&1"
 
 
 rule tabulate:

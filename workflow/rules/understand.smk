@@ -21,7 +21,7 @@ rule poison:
         facts=results("{experiment}/poisoned.json"),
     log:
         results("logs/poison/{experiment}.log"),
-    priority: 1_000_000
+    priority: early(50)
     conda:
         "../../environment.yml"
     resources:

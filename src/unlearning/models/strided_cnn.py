@@ -39,7 +39,7 @@ def build(
     head_dropout: float = 0.0,
     width: int = 16,
 ) -> Classifier:
-    """Channels `width`, 2 x `width`, 4 x `width`, each map half as wide; for images of 20 px or more.
+    """Channels `width`, 2 x `width`, 4 x `width`, each map half as wide; for images of 12 px up.
 
     The embedding is the last feature map, 3 x 3 (averaged to that where it is not: 28 and 32 px
     need none), flattened: D = 36 x `width`.
