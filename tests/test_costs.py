@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 
 import pandas as pd
 import pytest
+import torch
 import yaml
+from torch.utils.flop_counter import FlopCounterMode
 from workspace import PROJECT, Workspace
 
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
@@ -15,6 +18,7 @@ import write_costs
 
 from unlearning import costs, pace
 from unlearning.data.catalogue import catalogue
+from unlearning.models import build
 from unlearning.plan import plan
 from unlearning.stages.estimate import Estimate, stated_gpu
 from unlearning.studies import SAME_MODELS
@@ -25,6 +29,7 @@ TRAININGS = ("train_original", "train_oracle", "train_shadow")
 ASIDE = ("common", "tuning")  # what figures share; the figure of a search
 FIGURES = [path.stem for path in (PROJECT / "figures").glob("*.py") if path.stem not in ASIDE]
 TABLE = PROJECT / costs.FILE
+SMALL = ("small_cnn", "small_cnn_erm")
 
 
 @pytest.fixture(autouse=True)
@@ -140,6 +145,60 @@ def test_an_architecture_that_was_not_measured_is_scaled_and_says_so():
     config, _ = plan(raw, "cifar10_fast", catalogue())
     found = Estimate(config, costs.read(TABLE), [], factor=1.0)
     assert "not measured: train allcnn 3x32x32 bfloat16: from train resnet18" in found.text(1)
+
+
+def test_the_operations_of_vit_are_those_of_its_products_of_matrices():
+    """ViT-B/16: 196 patches and a token of 768 numbers, 12 layers, a head of ten classes."""
+    patches, width = 196, 768
+    tokens = patches + 1
+    layer = (3 + 1 + 8) * tokens * width**2 + 2 * tokens**2 * width  # projections, attention
+    products = patches * width * 16 * 16 * 3 + 12 * layer + 10 * width
+    assert pace.size("vit_b16", catalogue()["cifar10"])[0] == 2 * products
+
+
+@pytest.mark.parametrize("arch", ["small_cnn", "allcnn_small", "resnet18_small"])
+def test_the_operations_of_a_model_are_those_of_its_forward_pass(arch):
+    """As counted on two images in training."""
+    info = catalogue()["cifar10"]
+    model = build(arch, info.classes, info.channels).train()
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, info.channels, info.size, info.size).expand(2, -1, -1, -1))
+    flops, held = pace.size(arch, info)
+    assert 2 * flops == counter.get_total_flops()
+    assert held == sum(t.numel() * t.element_size() for t in model.state_dict().values())
+
+
+def test_an_architecture_is_scaled_from_itself_on_other_images_if_that_was_measured():
+    found = estimate("mini")
+    kinds = [costs.train_kind(arch, catalogue()["cifar100"], "float32") for arch in SMALL]
+    for arch in SMALL:
+        found.speed(arch, catalogue()["cifar100"], "float32")
+    assert {found.scaled[kind] for kind in kinds} == {"from train small_cnn 1x28x28"}
+
+
+def cpu_of_jobs(classes):
+    """Least CPU seconds of three lists of the jobs of a grid with so many forget sets."""
+    one = {
+        "dataset": "cifar100",
+        "arch": "small_cnn",
+        "training": {"epochs": 1, "batch_size": 64, "lr": 0.1},
+        "train_seeds": [0, 1, 2, 3],
+        "scenarios": {"class_removal": {"forget": list(range(classes))}},
+        "methods": ["fine_tuning", "negative_gradient", "random_labels", "duck"],
+    }
+    config, _ = plan({"run": "large", "experiments": [one]}, "large", catalogue())
+    spent = []
+    for _ in range(3):
+        start = time.process_time()
+        costs.jobs(config, catalogue(), lambda *_: 1.0, lambda *_: 1.0, [])
+        spent.append(time.process_time() - start)
+    return min(spent)
+
+
+def test_ten_times_the_jobs_are_listed_in_about_ten_times_the_seconds():
+    few, many = cpu_of_jobs(10), cpu_of_jobs(100)
+    print(f"{few:.3f} s, {many:.3f} s")
+    assert many < 25 * few
 
 
 def took():

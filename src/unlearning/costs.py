@@ -100,6 +100,11 @@ class _Planned:
         self.config, self.datasets, self.folder = config, datasets, folder
         self.speed, self.weights = speed, weights
         self.experiments = {e.label: e for e in config.experiments}
+        self.variants = {(e.label, v.name): v for e in config.experiments for v in e.variants}
+        self.splits = {
+            (e.label, s.scenario, s.key): s for e in config.experiments for s in grid.splits(e)
+        }
+        self.ensembles: dict[str, list[str]] = {}
         self.jobs: dict[str, Job] = {}
         self.part = ""
 
@@ -125,6 +130,8 @@ class _Planned:
             if hyperparameters.defined(method, cell.scenario, self.folder):
                 self.part = parts[cell] or cell.experiment
                 made[cell] = self.unlearn(cell)
+                if cell.unlearn_seed == self.experiments[cell.experiment].unlearn_seeds[0]:
+                    self.ensembles.setdefault(cell.ensemble, []).append(made[cell])
                 key = cell.experiment, cell.scenario, cell.split, cell.train_seed
                 groups.setdefault(key, []).append(cell)
         for experiment in self.config.experiments:
@@ -136,8 +143,7 @@ class _Planned:
         return [*collected, *made.values()]
 
     def variant(self, cell: grid.Cell) -> Variant:
-        experiment = self.experiments[cell.experiment]
-        return next(v for v in experiment.variants if v.name == cell.method)
+        return self.variants[cell.experiment, cell.method]
 
     def data(self, experiment: Experiment) -> str:
         fetched = self.add("fetch_dataset", f"data/{experiment.dataset}", "fetch_dataset", 1)
@@ -178,7 +184,8 @@ class _Planned:
         c = self.speed(arch, info, experiment.precision)
         name = f"originals{ending}/{home.label}/train-{cell.train_seed}"
         start = self.train(home, "train_original", name, arch, 1)
-        forget = _forgotten(cell, experiment, info) * info.train
+        split = self.splits[cell.experiment, cell.scenario, cell.split]
+        forget = _forgotten(split, info) * info.train
         retain = info.train - forget
         if method == "oracle":
             name = f"oracle/{home.label}/{cell.group}"
@@ -241,13 +248,7 @@ class _Planned:
             found.append(self.add(*probe, experiment=experiment))
             if len(experiment.train_seeds) >= grid.FEWEST_SEEDS:
                 name = f"ensemble/{first.experiment}/{first.scenario}/{first.split}"
-                members = tuple(
-                    made_name
-                    for cell, made_name in made.items()
-                    if (cell.experiment, cell.scenario, cell.split)
-                    == (first.experiment, first.scenario, first.split)
-                    and cell.unlearn_seed == experiment.unlearn_seeds[0]
-                )
+                members = tuple(self.ensembles[first.ensemble])
                 work = arrays * len(experiment.train_seeds)
                 found.append(self.add("ensemble", name, "ensemble", work, members))
         for stage in _looks(experiment, first.scenario, first.split, first.train_seed):
@@ -260,9 +261,9 @@ class _Planned:
         return found
 
 
-def _forgotten(cell: grid.Cell, experiment: Experiment, info: DatasetInfo) -> float:
+def _forgotten(split: grid.Split, info: DatasetInfo) -> float:
     """The share of the training images that a forget set holds."""
-    settings = grid.split_of(experiment, cell).settings
+    settings = split.settings
     if settings["scenario"] == "class_removal":
         return len(settings["classes"]) / info.classes
     if settings["scenario"] == "shortcut_removal":

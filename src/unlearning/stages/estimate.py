@@ -16,7 +16,7 @@ from tabulate import tabulate
 from unlearning import adoption, costs
 from unlearning.config import RunConfig, parse
 from unlearning.data.catalogue import DatasetInfo, catalogue, weights_catalogue
-from unlearning.models import PRETRAINED
+from unlearning.models import ERM, PRETRAINED
 from unlearning.pace import pace, size
 
 BACKWARD = 3  # a training step costs three forward passes
@@ -108,7 +108,12 @@ class Estimate:
             return self.table[kind].seconds * self.factor
         operations = size(arch, info)[0]
         rows = [row for row in self._measured() if row[2] == precision] or self._measured()
-        name, theirs, own = min(rows, key=lambda row: abs(math.log(row[1] / operations)))
+
+        def unlike(row: tuple[str, float, str]) -> tuple[bool, float]:
+            other = row[0].split()[1].removesuffix(ERM) != arch.removesuffix(ERM)
+            return other, abs(math.log(row[1] / operations))
+
+        name, theirs, own = min(rows, key=unlike)
         other = "" if own == precision else f", in {own}"
         self.scaled[kind] = f"from {name}{other}"
         return self.table[name].seconds / theirs * operations * self.factor
