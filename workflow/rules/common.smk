@@ -200,6 +200,7 @@ def start_of(w):
     }
 
 
+@functools.cache
 def runs_here(c):
     """Whether a cell is run: its method is defined there and, in a partial run, it was run."""
     method = variant_of(c).method

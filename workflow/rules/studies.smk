@@ -51,7 +51,8 @@ def found_in_studies():
     runnable = [c for c in STUDY_CELLS if runs_here(c)]
     scored = [c for c in runnable if experiment_of(c).study != "shortcut"]
     records = [cell("record.json").format(**vars(c)) for c in runnable]
-    groups = {c.measured(stage) for c in runnable for stage in looked_into(c)}
+    groups = {(c.experiment, c.group): c for c in runnable}.values()
+    groups = {c.measured(stage) for c in groups for stage in looked_into(c)}
     return [*records, *finished(scored), *(results(file) for file in sorted(groups))]
 
 
