@@ -11,7 +11,7 @@ from pathlib import Path
 import here
 import results_file
 
-PARTS = ("training", "duck", "measuring", "startup", "dag", "report", "determinism")
+PARTS = ("training", "duck", "measuring", "startup", "planning", "dag", "report", "determinism")
 
 
 def main(argv: list[str]) -> None:
