@@ -186,7 +186,7 @@ def test_a_changed_record_and_a_changed_score_are_caught(traced_run):
 @pytest.mark.parametrize(("metric", "factor"), [("A_r^t (%)", 100), ("AUS", 1)])
 def test_a_reported_number_leads_to_our_cells_in_its_unit(metric, factor):
     run = reference("mini")
-    row = {"metric": metric, "trace": "fashion_mnist_mini-small_cnn/class_removal/duck"}
+    row = {"metric": metric, "trace": "fashion_mnist_mini-strided_cnn/class_removal/duck"}
     values = KNOWN["audit"].values(run, row, "ours")
     cells = run.runs[(run.runs["method"] == "duck") & (run.runs["scenario"] == "class_removal")]
     column = {"A_r^t (%)": "retain_test_accuracy", "AUS": "aus"}[metric]
