@@ -18,7 +18,7 @@ LIBRARY = [
     ),
     *(
         PROJECT / "tests" / f"{name}.py"
-        for name in ("conftest", "faults", "fuzzing", "ledger", "workspace")
+        for name in ("conftest", "faults", "forking", "fuzzing", "ledger", "workspace")
     ),
 ]
 HASHES = """

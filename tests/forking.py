@@ -1,0 +1,105 @@
+"""Processes without their start-up: forks of one that has imported what is slow, nothing of ours.
+
+Half of what a short command costs is the import of Snakemake or torch. What a command computes
+and prints is the same; its interpreter is another one in that it was started earlier, so a test of
+the locale or of the start itself needs a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import runpy
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import threadpoolctl
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        *("torch._dynamo", "safetensors.torch", "pandas", "pydantic", "scipy.stats"),
+        *("sklearn.model_selection", "sklearn.svm", "pytest", "hypothesis"),
+        *("snakemake.cli", "snakemake.workflow", "snakemake.dag", "snakemake.report"),
+        *("snakemake_executor_plugin_slurm", "snakemake_executor_plugin_cluster_generic"),
+    ]
+)
+
+
+def forked(
+    function: Callable[..., object],
+    *arguments: object,
+    log: Path,
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout: float,
+) -> int:
+    """The exit status of a process that calls a function of a module, as Python gives it.
+
+    log: the file for its output, folder: where it works. The modules of PYTHONPATH in its
+    environment come first. Raises TimeoutError, with the process killed.
+    """
+    begun = (function, arguments, log, folder, dict(environment))
+    process = CONTEXT.Process(target=_begin, args=begun)
+    process.start()
+    process.join(timeout)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        raise TimeoutError(f"not done in {timeout} s: {log.read_text('utf-8', 'replace')[-3000:]}")
+    return process.exitcode
+
+
+def _begin(function, arguments, log, folder, environment) -> None:
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    function(*arguments)
+
+
+def snakemake(*words: str) -> None:
+    """The command `snakemake`, the server for its jobs (unlearning.forkserver) a fork as well."""
+    from snakemake import cli
+
+    from unlearning import forkserver
+
+    with contextlib.ExitStack() as stack:
+        forkserver.start = functools.partial(_start, stack, forkserver.FOLDER)
+        sys.argv = ["snakemake", *words]
+        cli.main([*words])
+
+
+def _start(stack: contextlib.ExitStack, variable: str, also: Sequence[str] = ()) -> None:
+    """In place of `unlearning.forkserver.start`: a server that ends with the stack."""
+    os.environ[variable] = tempfile.mkdtemp(prefix="unlearning-")
+    stdin, alive = CONTEXT.Pipe(duplex=False)
+    server = CONTEXT.Process(target=_serve, args=(stdin, also, dict(os.environ)))
+    server.start()
+    stack.callback(server.join)
+    stack.callback(alive.close)
+
+
+def _serve(stdin: Connection, also: Sequence[str], environment: Mapping[str, str]) -> None:
+    os.setsid()
+    os.dup2(stdin.fileno(), 0)
+    sys.stdin = os.fdopen(0, encoding="utf-8")
+    sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    os.environ.clear()
+    os.environ.update(environment)
+    threadpoolctl.threadpool_limits(1)
+    module("unlearning.forkserver", *also)
+
+
+def module(name: str, *words: str) -> None:
+    """The command `python -m NAME`."""
+    sys.argv = [name, *words]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
