@@ -19,8 +19,9 @@ import yaml
 from workspace import Workspace
 
 PROFILE = ("--workflow-profile", "workflow/profiles/slurm")
-# A cluster without accounting. It is asked after 2 seconds, and then 10 later each time.
+# A cluster without accounting, asked from 2 seconds after the start.
 NODE = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2")
+IMPATIENT = Path(__file__).with_name("impatient.py")
 DUCK = {"name": "duck", "method": "duck", "settings": {"epochs": 1}}
 SMALL = ("--cores", "2", "--latency-wait", "20")
 ORIGINAL = "results/{run}/fashion_mnist_mini-strided_cnn/originals/train-0/model.safetensors"
@@ -58,7 +59,7 @@ def workspace(folder: Path, data: Path | None = None) -> Workspace:
 
 
 class Submission:
-    """Snakemake, started in a workspace as on a login node; `wait` gives its exit status."""
+    """Snakemake, impatient, in a workspace as on a login node; `wait` gives its exit status."""
 
     def __init__(self, cluster, space, run, *words, profile=(*PROFILE, *NODE)):
         shims = cluster.environment["PATH"].split(os.pathsep)[0]
@@ -67,10 +68,10 @@ class Submission:
         environment["PATH"] = os.pathsep.join((shims, space.environment()["PATH"]))
         self.before = {job["JobId"] for job in cluster.jobs()}
         self.cluster, self.file = cluster, space.root / f"said-{time.monotonic_ns()}"
-        command = ["snakemake", *words, *profile, *SMALL, "--configfile", f"configs/{run}.yaml"]
+        snakemake = [sys.executable, IMPATIENT, "--configfile", f"configs/{run}.yaml"]
         with open(self.file, "wb") as output:
             self.process = subprocess.Popen(
-                ["timeout", "-k", "20", "400", *command],
+                ["timeout", "-k", "20", "400", *snakemake, *profile, *SMALL, *words],
                 cwd=space.root,
                 env=environment,
                 stdout=output,
