@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ from unlearning.data.surrogates import surrogate
 from unlearning.files import canonical_json, load_tensors, save_tensors, sha256_file, write_json
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.methods.base import Problem
+from unlearning.metrics import membership
 from unlearning.models import ERM, build, erm
 from unlearning.models.base import Classifier
 from unlearning.records import RECORD, read_record, write_record
@@ -33,7 +35,7 @@ LONGEST = ("test_slurm", "test_can_fail", "test_provenance", "test_faults_dag", 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no worker is left alone with one of them at the end.
 
-    Beside the SLURM cluster those that use one core: its jobs are asked about ever more rarely.
+    Beside the SLURM cluster those that use one core: its jobs use two.
     """
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
@@ -420,7 +422,9 @@ class TinyRun:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory, _one_thread) -> TinyRun:
-    """Every verb from split to collect, run once on the CPU."""
+    """Every verb from split to collect, run once on the CPU; half of it would be the SVC."""
+    few = functools.partial(membership.svc_attack, repeats=2)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(membership, "svc_attack", few)
         patch.setenv("UNLEARNING_DEVICE", "cpu")
         return TinyRun(tmp_path_factory.mktemp("tiny")).everything()
