@@ -112,7 +112,9 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The small network in two ways, then ResNet-18 with both stems on each device."""
     embedded = {"dataset": "fashion_mnist_mini", "arch": "strided_cnn"}
     epochs = max(1, round(4 * options.scale))
-    small = Case("strided_cnn", settings(**embedded, epochs=epochs), "cpu", path=str(embedded_data()))
+    small = Case(
+        "strided_cnn", settings(**embedded, epochs=epochs), "cpu", path=str(embedded_data())
+    )
     jobs, all_threads = f"ours, {CORES} x 1 thread", f"plain, 1 x {CORES} threads"
     one = Alternative("ours, 1 x 1 thread", ours, {"case": small}, 1, 1, JOB)
     found = [
