@@ -287,7 +287,8 @@ def early(base):
         if hasattr(w, "part"):
             rank = RANKS.get((w.experiment, w.part.removeprefix(".")), 0)
         elif not hasattr(w, "train_seed"):  # of a shadow model, a forget set, a data set
-            rank = min(r for (label, _), r in RANKS.items() if label == w.experiment)
+            own = [r for (label, _), r in RANKS.items() if label == w.experiment]
+            rank = min(own, default=0)  # a search has no place in the order
         elif hasattr(w, "trunk"):
             rank = WANTED.get((w.experiment, int(w.train_seed)), 0)
         else:
