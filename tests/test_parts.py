@@ -130,6 +130,14 @@ def test_the_order_is_the_lists_or_the_configs():
     assert ranks["grid", "tenth"] < ranks["grid", "cheap"] < ranks["grid", "beside"]
 
 
+def test_without_an_order_studies_come_after_all_else():
+    config = parse(yaml.safe_load((ROOT / "configs/mini.yaml").read_text("utf-8")), "mini")
+    ranks, studies = grid.ranks(config), {e.label for e in config.experiments if e.study}
+    assert len(studies) > 5
+    last = max(rank for (label, _), rank in ranks.items() if label not in studies)
+    assert all(rank > last for (label, _), rank in ranks.items() if label in studies)
+
+
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
