@@ -17,10 +17,11 @@ AGREED = 1.01
 
 
 def pace() -> float:
-    """Seconds of 20 training steps of the small network on one thread: the best of ten at most.
+    """CPU seconds of 20 training steps of the small network on one thread: the best of ten at most.
 
-    The best, since other work on the machine can only make it slower; where two rounds agree on
-    it within AGREED, more would hardly be better.
+    Of the processor, since waiting for it says nothing of its speed, and the best, since other work
+    on the machine can only make it slower; where two rounds agree on it within AGREED, more would
+    hardly be better.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -30,14 +31,14 @@ def pace() -> float:
     optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
     spent: list[float] = []
     for number in range(REPEATS + 1):
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(STEPS):
             loss = torch.nn.functional.cross_entropy(model(images), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
         if number:  # the first one warms up
-            spent = sorted([*spent, time.perf_counter() - start])
+            spent = sorted([*spent, time.process_time() - start])
             if len(spent) > 2 and spent[1] < AGREED * spent[0]:
                 break
     torch.set_num_threads(threads)

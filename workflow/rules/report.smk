@@ -4,6 +4,7 @@
 localrules:
     resolve_config,
     collect,
+    first_table,
     rulegraph,
     tune,
     rank_candidates,
