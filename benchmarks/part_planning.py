@@ -64,7 +64,7 @@ def planned(config: dict[str, Any]) -> dict[str, float]:
         plan = ["-m", "snakemake", "-n", "--nolock", "--configfile", str(file)]
         command = [sys.executable, "-c", WATCHED, str(shown), sys.executable, *plan]
         done = subprocess.run(
-            command, cwd=ROOT, env=library(), stdout=subprocess.PIPE, text=True, check=True
+            command, cwd=ROOT, env=library(), stdout=subprocess.PIPE, encoding="utf-8", check=True
         )
         text = shown.read_text(encoding="utf-8")
     jobs = int(re.search(r"^total\s+(\d+)$", text, re.M)[1])

@@ -106,7 +106,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = load_dataset(options.data)
-    config = yaml.safe_load((PROJECT / "configs/mini.yaml").read_text())["experiments"][0]
+    config = yaml.safe_load((PROJECT / "configs/mini.yaml").read_text(encoding="utf-8"))[
+        "experiments"
+    ][0]
     size = data.train.images.shape[-1]
     candidates = {
         name: (lambda b=blocks: network(b, data.classes, size), {**config["training"], **changes})
