@@ -286,7 +286,9 @@ def early(base):
     def priority(w, input, attempt):
         if hasattr(w, "part"):
             rank = RANKS.get((w.experiment, w.part.removeprefix(".")), 0)
-        elif not hasattr(w, "train_seed"):  # of a shadow model, a forget set, a data set
+        elif not hasattr(
+            w, "train_seed"
+        ):  # of a shadow model, a forget set, a data set
             own = [r for (label, _), r in RANKS.items() if label == w.experiment]
             rank = min(own, default=0)  # a search has no place in the order
         elif hasattr(w, "trunk"):
