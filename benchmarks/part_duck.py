@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ordinary
@@ -16,8 +17,9 @@ from here import CORES, ROOT, devices, embedded_data, flops
 from part_training import random_images, start
 
 from unlearning.data.batches import Images, index_batches, load_dataset
+from unlearning.device import has_bfloat16
 from unlearning.hyperparameters import resolve
-from unlearning.methods import duck
+from unlearning.methods import duck, in_images
 from unlearning.methods.base import Problem
 
 CLASS = 0
@@ -37,6 +39,7 @@ class Case:
     count: int = 0
     path: str | None = None
     workers: int = 0
+    precision: str = "float32"
 
     def data(self, device: str) -> Images:
         """The training images on `device`."""
@@ -60,7 +63,7 @@ def problem(data: Images) -> Problem:
 def ours(case: Case) -> Callable[[], int]:
     """One run of `methods.duck.unlearn`."""
     data = case.data(case.device)
-    original = start(case.arch, data)
+    original = start(case.arch, data, precision=case.precision)
 
     def run() -> int:
         duck.unlearn(copy.deepcopy(original), problem(data), case.settings)
@@ -93,7 +96,15 @@ def settings(dataset: str, arch: str, **changes: float) -> duck.Settings:
     """
     cell = {"dataset": dataset, "arch": arch, "scenario": "class_removal"}
     found = resolve("duck", cell, {}, ROOT / "configs/methods", settings_from="searched")
+    if dataset == "fashion_mnist_mini":
+        found = in_images("duck", found, *(len(part) for part in parts(embedded())[::-1]))
     return duck.Settings(**found | {"forget_target": 0.0} | changes)
+
+
+@functools.cache
+def embedded() -> Images:
+    """The training images of the embedded data."""
+    return load_dataset(str(embedded_data()), device="cpu").train
 
 
 def arithmetic(case: Case) -> float:
@@ -140,8 +151,13 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
         )
         name, arguments = f"1 x {CORES} threads", {"case": case}
         sides = [Alternative(f"ours, {name}", ours, arguments, 1, CORES, JOB)]
+        if has_bfloat16(device):
+            half = {"case": replace(case, precision="bfloat16")}
+            sides.insert(0, Alternative(f"ours in bfloat16, {name}", ours, half, 1, CORES, JOB))
         sides.append(Alternative(f"plain, {name}", plain, arguments, 1, CORES))
         found.append(_compared(case, sides, options))
+    if not has_bfloat16("cpu"):
+        found.append({"title": "the same in bfloat16", "not_run": "this CPU has no bfloat16"})
     return found
 
 

@@ -12,6 +12,7 @@ from alternatives import JOB, Alternative, compare
 from here import CORES, devices, flops
 
 from unlearning.data.batches import Dataset, Images
+from unlearning.device import has_bfloat16
 from unlearning.models.base import Classifier
 from unlearning.recipe import Recipe
 from unlearning.stages.train import new_model
@@ -46,16 +47,19 @@ def random_images(count: int, channels: int, size: int, device: str = "cpu") -> 
     return Images(images.to(device), torch.arange(count, device=device) % 10, half, half / 2)
 
 
-def start(arch: str, data: Images, seed: int = 0) -> Classifier:
+def start(arch: str, data: Images, seed: int = 0, precision: str = "float32") -> Classifier:
     """The model that both sides start from, as the stage `train` builds it."""
-    settings = {"arch": arch, "pretrained": False, "head_dropout": 0.0, "precision": "float32"}
+    settings = {"arch": arch, "pretrained": False, "head_dropout": 0.0, "precision": precision}
     return new_model(settings, Dataset(data, data, 10, ""), seed).to(data.images.device)
 
 
-def ours(arch: str, channels: int, size: int, count: int, device: str) -> Callable[[], int]:
+def ours(
+    arch: str, channels: int, size: int, count: int, device: str, precision: str = "float32"
+) -> Callable[[], int]:
     """An epoch of `unlearning.training.train`, the data on the device."""
     data = random_images(count, channels, size, device)
-    model, indices = start(arch, data), torch.arange(count, device=device)
+    model = start(arch, data, precision=precision)
+    indices = torch.arange(count, device=device)
 
     def epoch() -> int:
         train(model, data, indices, RECIPE, seed=0, log=lambda _: None)
@@ -95,6 +99,9 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
             found.append(_case(arch, channels, size, count, device, options.repetitions))
     if "cuda" not in devices():
         found.append({"title": "the same on a GPU", "not_run": "no GPU here"})
+    if not has_bfloat16("cpu"):
+        title = "the ResNets on a CPU in bfloat16"
+        found.append({"title": title, "not_run": "this CPU has no bfloat16"})
     return found
 
 
@@ -108,6 +115,10 @@ def _case(
     sides = [Alternative(f"ours, {jobs} x 1 thread", ours, arguments, jobs, 1, JOB)]
     if device == "cpu" and arch != "strided_cnn":
         sides.append(Alternative(f"ours, 1 x {CORES} threads", ours, arguments, 1, CORES, JOB))
+    if arch.startswith("resnet") and has_bfloat16(device):
+        half, threads = arguments | {"precision": "bfloat16"}, CORES if device == "cpu" else 1
+        name = f"ours in bfloat16, 1 x {threads} threads"
+        sides.insert(0, Alternative(name, ours, half, 1, threads, JOB))
     name = f"ordinary, 1 x {CORES} threads, {ordinary.workers(device)} loader workers"
     sides.append(Alternative(name, plain, arguments, 1, CORES))
     title = f"{arch}, {channels}x{size}x{size}, {device}: epochs of {count} images"

@@ -1,4 +1,7 @@
-"""Measure: `python benchmarks/run.py [PART …]`; without a part, all of them."""
+"""Measure: `python benchmarks/run.py [PART …]`; without a part, all of them.
+
+Ends with status 1 if something got slower than the committed RESULTS.md says (guard.py).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import guard
 import here
 import results_file
 
@@ -27,12 +31,17 @@ def main(argv: list[str]) -> None:
     if Path(options.config).is_absolute():
         parser.error("--config is a path in the checkout, not an absolute one")
     command = shlex.join(["python", "benchmarks/run.py", *argv])
+    results, before, slower = here.ROOT / "benchmarks" / "RESULTS.md", guard.committed(), []
     for part in options.parts or PARTS:
         facts = here.facts(command)
         print(f"{part} …", flush=True)
         comparisons = importlib.import_module(f"part_{part}").measure(options)
         results_file.keep(here.OUT, part, facts, comparisons)
-        results_file.write(here.OUT, PARTS, here.ROOT / "benchmarks" / "RESULTS.md")
+        results_file.write(here.OUT, PARTS, results)
+        slower += guard.slower(before, results.read_text(encoding="utf-8"), part)
+    if slower:
+        sys.exit("slower than in the committed results:\n" + "\n".join(slower))
+    print("nothing is slower than in the committed results")
 
 
 if __name__ == "__main__":

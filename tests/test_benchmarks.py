@@ -16,6 +16,7 @@ from workspace import PROJECT
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))
 import alternatives
+import guard
 import here
 import ordinary
 import ordinary_duck
@@ -255,6 +256,53 @@ def test_results_say_that_parts_come_from_different_commits(tmp_path):
     assert "different commits" in text
     assert text.index("## duck") < text.index("- commit: abc") < text.index("- commit: def")
     assert text.count("- CPU: some") == 1
+
+
+def results(folder, values, **facts):
+    """The text of RESULTS.md with one comparison, of seconds of ours and the plain way."""
+    results_file.keep(folder, "duck", FACTS | facts, [COMPARISON | {"values": values}])
+    results_file.write(folder, ["duck"], folder / "RESULTS.md")
+    return (folder / "RESULTS.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("now", "facts", "named"),
+    [
+        ({"ours": [1.0, 1.1, 1.2], "plain": [4.0, 4.0, 4.0]}, {}, []),
+        # one repetition as fast as before: within the spread
+        ({"ours": [1.2, 2.0, 2.0], "plain": [4.0, 4.0, 4.0]}, {}, []),
+        ({"ours": [2.0, 2.1, 2.2], "plain": [4.0, 4.0, 4.0]}, {}, ["ours: 1.9", "ours: 2.1"]),
+        # all slower alike: another load of the same machine, told by the seconds alone
+        (
+            {"ours": [2.0, 2.2, 2.4], "plain": [8.0, 8.0, 8.0]},
+            {},
+            ["ours: 2.2", "plain: 8"],
+        ),
+        ({"ours": [2.0, 2.2, 2.4], "plain": [8.0, 8.0, 8.0]}, {"CPU": "another"}, []),
+        (
+            {"ours": [4.0, 4.2, 4.4], "plain": [8.0, 8.0, 8.0]},
+            {"CPU": "another"},
+            ["ours: 1.9"],
+        ),
+    ],
+)
+def test_what_got_slower_by_more_than_both_spreads_is_named(tmp_path, now, facts, named):
+    before = results(tmp_path, {"ours": [1.0, 1.1, 1.2], "plain": [4.0, 4.0, 4.0]})
+    found = guard.slower(before, results(tmp_path, now, **facts), "duck")
+    assert len(found) == len(named)
+    for line, start in zip(found, named, strict=True):
+        assert line.startswith(f"duck: a case: {start}") and ", before " in line
+    assert guard.slower(before, before, "duck") == []
+    assert guard.slower("", before, "duck") == [] == guard.slower(before, before, "dag")
+
+
+def test_the_guard_reads_every_table_of_the_committed_results():
+    text = (PROJECT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+    found = guard.rows(text)
+    tables = [line for line in text.splitlines() if line.startswith("| ")]
+    heads = [line for line in tables if line.startswith(("| ---", "| alternative"))]
+    assert len(found) == len(tables) - len(heads) > 10
+    assert all(None not in guard.machine(text, part) for part, _, _ in found)
 
 
 def test_no_path_of_this_machine_and_no_unknown_part_gets_into_the_results(capsys):
