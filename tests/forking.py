@@ -63,6 +63,7 @@ def _begin(function, arguments, log, folder, environment) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    sys.dont_write_bytecode = False  # beside the sources of a copy
     function(*arguments)
 
 

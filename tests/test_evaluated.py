@@ -15,6 +15,7 @@ from unlearning.data.batches import load_dataset
 from unlearning.data.splits import retained
 from unlearning.evaluated import check_same_images, chosen, forget_and_retain, train_rows
 from unlearning.files import DamagedFile, load_arrays, read_json
+from unlearning.methods import duck, scrub
 from unlearning.metrics.accuracy import accuracies, by_part
 from unlearning.records import RECORD, read_record, write_record
 from unlearning.stages import attack, score, unlearn
@@ -200,6 +201,33 @@ def test_a_sample_is_cut_for_the_original_and_evaluated_for_the_others(run):
             assert found["train_logits"] == pytest.approx(direct, abs=1e-5)
         else:
             assert np.array_equal(found["train_logits"], direct)
+
+
+def test_a_method_that_is_given_a_share_sees_no_other_image_and_is_measured_on_all(
+    run, monkeypatch
+):
+    """`given: 1/3` of 8 and of 32 images, the same ones for every method."""
+    split, seen = grid.splits(run.experiment)[1], []
+    forget = set(read_json(run.split_file(split))["forget"])
+
+    def watched(module):
+        whole = module.unlearn
+
+        def unlearn(model, problem, settings):
+            seen.append((set(problem.forget.tolist()), set(problem.retain.tolist())))
+            return whole(model, problem, settings)
+
+        monkeypatch.setattr(module, "unlearn", unlearn)
+
+    watched(duck)
+    watched(scrub)
+    for method in ("duck", "scrub"):
+        folder = unlearned(run, method, split, given="1/3")
+        assert len(load_arrays(folder / "outputs.safetensors")["train_labels"]) == 40
+    for some, others in seen:
+        assert len(some) == 3 and some < forget
+        assert len(others) == 11 and not others & forget
+    assert seen[0] == seen[1] and len(seen) == 2
 
 
 def test_a_group_of_samples_is_scored_and_attacked_as_a_whole_one_is(run, tmp_path):

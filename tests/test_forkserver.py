@@ -53,7 +53,7 @@ def library(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(library):
     """A process that started a server, as Snakemake does, and the environment of its commands."""
-    environment = {**os.environ, "PYTHONPATH": str(library)}
+    environment = {**os.environ, "PYTHONPATH": str(library), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop(forkserver.FOLDER, None)
     text = (
         "import os, sys; from unlearning import forkserver; forkserver.start();"
@@ -109,6 +109,16 @@ def test_a_job_has_torch_from_the_start_and_the_library_from_the_disk(server, li
     stage.write_text(SLEEPER.replace("a reason", "another reason"))
     assert run(server[1], "fail").stderr == "another reason\n"
     stage.write_text(SLEEPER)
+
+
+def test_jobs_compile_once_and_not_beside_the_sources_where_that_is_not_wanted(server, library):
+    run(server[1], "loaded")
+    folder = Path(server[1][forkserver.FOLDER])
+    compiled = {path: path.stat().st_mtime_ns for path in folder.rglob("*.pyc")}
+    assert any("sleeper" in path.name for path in compiled)
+    assert run(server[1], "loaded").returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.pyc")} == compiled
+    assert not list(library.rglob("__pycache__"))
 
 
 def test_a_job_runs_in_the_place_of_its_command(server, tmp_path):

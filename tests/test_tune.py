@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import METHOD_FILES, ROOT
 
-from unlearning import hyperparameters, methods, plan, spaces
+from unlearning import grid, hyperparameters, identity, methods, plan, spaces
 from unlearning.config import ConfigError, parse, tuning_experiment
 from unlearning.stages import tune
 
@@ -45,6 +45,23 @@ def experiment(**changes):
 
 def cell_of(profile, scenario="class_removal"):
     return {"dataset": PROFILES[profile], "arch": "small_cnn", "scenario": scenario}
+
+
+def test_a_search_on_a_share_gives_methods_a_share_and_keeps_the_run_as_it_is():
+    tuning = {
+        "budget": 2,
+        "share": "1/8",
+        "train_seeds": [3, 4],
+        "scenarios": {"class_removal": {"forget": [1]}},
+    }
+    whole = experiment(tuning=tuning)
+    found = tuning_experiment(whole, {"class_removal": {"duck": [{"lr": 0.1}]}})
+    assert (found.given, found.retain_evaluated) == ("1/8", 1000) and whole.given is None
+    (cell,) = [c for c in grid.cells_of(found) if c.method == "duck-1" and c.train_seed == 3]
+    assert identity.unlearned(found, cell)["given"] == "1/8"
+    for wrong in ("8", "1/0", "2/8", 0.125):
+        with pytest.raises(ConfigError, match="share"):
+            experiment(tuning=tuning | {"share": wrong})
 
 
 def test_the_search_is_an_experiment_on_held_out_images():

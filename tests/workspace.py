@@ -43,7 +43,9 @@ class Workspace:
         """The tests' environment, with this copy's library before the installed one."""
         bin_folder = str(Path(sys.executable).parent)
         path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "PYTHONPATH": str(self.root / "src"), "PATH": path}
+        found = {**os.environ, "PYTHONPATH": str(self.root / "src"), "PATH": path}
+        found.pop("PYTHONDONTWRITEBYTECODE", None)  # a third of a short command would be compiling
+        return found
 
     def command(self, *words: str, timeout: int = 500) -> tuple[int, str]:
         """Run a command in the copy; stdout and stderr together.

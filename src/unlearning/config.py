@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from unlearning.methods import REFERENCES
+from unlearning.methods import REFERENCES, SHARE
 from unlearning.models import FAMILIES, PRETRAINED
 from unlearning.recipe import VALIDATION_SHARE, Number, Recipe, Resolution, Strict, shown
 from unlearning.resources import Resources
@@ -65,6 +65,11 @@ class Variant(Strict):
     settings_from: Literal["published", "searched"] | None = None
 
 
+Share = Annotated[str, Field(pattern=f"^{SHARE.pattern}$")]
+RETAIN_EVALUATED = 1000
+"""Retained training images that a search on a share evaluates: its objective needs none."""
+
+
 class Tuning(Strict):
     """The search that `snakemake tune` makes for an experiment: its forget sets and seeds.
 
@@ -72,7 +77,9 @@ class Tuning(Strict):
     methods: those to search; without it all of the experiment. judged_on: `held_out`, a fifth of
     the training images, for which the search trains originals of its own; or `test_half`, the
     first half of the test images: it then takes the run's originals, of the seeds and evaluation
-    that they have, and searched settings are reported on the second half (`test_half`).
+    that they have, and searched settings are reported on the second half (`test_half`). share: of
+    D_f and of D_r, `1/K`, that a method is given in the search, None for all: with batch sizes
+    that are shares of those parts, a pass has as many steps as on all of them.
     """
 
     train_seeds: Seeds
@@ -80,6 +87,7 @@ class Tuning(Strict):
     budget: int = Field(16, gt=0)
     methods: list[str] | None = Field(None, min_length=1)
     judged_on: Literal["held_out", "test_half"] = "held_out"
+    share: Share | None = None
 
 
 def variance_for(models: int) -> str:
@@ -147,7 +155,8 @@ class Experiment(Strict):
     are evaluated; None: all. epochs_at_most: a cap on the epochs of a method, by name; a cell that
     it cut short is marked `capped`. settings_from: which settings of the methods' files,
     `published` or what a search found (`searched`). test_half: the fixed half of the test images on
-    which accuracies, AUS and distances are measured; None: all.
+    which accuracies, AUS and distances are measured; None: all. given: of D_f and of D_r, the share
+    `1/K` that a method is given; the model that it starts from has seen all; None: all.
     """
 
     dataset: str
@@ -168,6 +177,7 @@ class Experiment(Strict):
     unlearn_seeds: Seeds = Field(default_factory=lambda: [0])
     settings_from: Literal["published", "searched"] = "published"
     test_half: Literal["first", "second"] | None = None
+    given: Share | None = None
     resources: Resources = Resources()
     tuning: Tuning | None = None
     attacks: Attacks | None = None
@@ -410,6 +420,9 @@ def tuning_experiment(
         fields = {"name": scenario, "methods": variants, "scenarios": only, "train_seeds": None}
         parts.append(Part.model_construct(**fields))
     where = {"evaluation": "validation", "models_of": None, "test_half": None}
+    where["given"] = experiment.tuning.share
+    if experiment.tuning.share:
+        where["retain_evaluated"] = experiment.retain_evaluated or RETAIN_EVALUATED
     if experiment.tuning.judged_on == "test_half":
         home = experiment.models_of or experiment.label
         where = {"models_of": home, "test_half": "first"}

@@ -200,7 +200,9 @@ class _Planned:
             work = rows * info.classes
         else:
             settings = resolved(experiment, variant, cell.scenario, self.folder)
-            passed = methods.images(method, settings, round(forget), round(retain))
+            share = int(experiment.given[2:]) if experiment.given else 1
+            sizes = round(forget / share), round(retain / share)
+            passed = methods.images(method, settings, *sizes)
             work = c * (passed + FORWARD * rows)
         return self.add(
             "unlearn",

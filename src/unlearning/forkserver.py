@@ -17,6 +17,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -102,6 +103,8 @@ def serve(run: Callable[[list[str]], None], also: Sequence[str] = ()) -> None:
         importlib.import_module(module)
     gc.freeze()  # a collection in a child would copy every page of these modules
     address = _address()
+    if sys.dont_write_bytecode:  # else each job would compile what it imports: as long as its work
+        sys.dont_write_bytecode, sys.pycache_prefix = False, f"{address}-compiled"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(128)
@@ -112,8 +115,7 @@ def serve(run: Callable[[list[str]], None], also: Sequence[str] = ()) -> None:
                 _answer(connection, run)
             connection.close()
             _reap()
-    os.unlink(address)
-    os.rmdir(os.path.dirname(address))
+    shutil.rmtree(os.path.dirname(address), ignore_errors=True)  # a job may still be writing there
 
 
 def _reap() -> None:

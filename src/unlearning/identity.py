@@ -45,6 +45,8 @@ def unlearned(
     }
     if experiment.retain_evaluated:
         found["retain_evaluated"] = experiment.retain_evaluated
+    if experiment.given:
+        found["given"] = experiment.given
     return found | plan.cap(experiment, variant, cell.scenario, folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,6 +62,13 @@ def retained(forget: np.ndarray, count: int) -> np.ndarray:
     mask = np.ones(count, dtype=bool)
     mask[forget] = False
     return np.flatnonzero(mask)
+
+
+def given(share: str, positions: np.ndarray, dataset: str) -> np.ndarray:
+    """The share `1/K` of the positions, rounded up, drawn once for a data set; sorted."""
+    rng = np.random.default_rng(seed_for("given", dataset))
+    count = math.ceil(len(positions) / int(share[2:]))
+    return np.sort(rng.choice(positions, count, replace=False))
 
 
 def _random_forget(

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from unlearning import methods
 from unlearning.data.batches import Dataset, load_dataset
-from unlearning.data.splits import check_split, retained
+from unlearning.data.splits import check_split, given, retained
 from unlearning.device import choose_device, usable_precision
 from unlearning.entry import stage_modules
 from unlearning.evaluated import chosen
@@ -95,14 +96,14 @@ def main(argv: list[str]) -> None:
     built = {**settings, "precision": precision}
     model = load_model(built, dataset, options.start)
     problem = _problem(settings, dataset, split, method.TOUCHES, state(precision))
-    given = methods.in_images(
+    sized = methods.in_images(
         settings["base_method"],
         settings["hyperparameters"],
         len(problem.forget),
         len(problem.retain),
         len(problem.retained_classes),
     )
-    hyperparameters = method.Settings(**given)
+    hyperparameters = method.Settings(**sized)
     if "surrogate" in method.TOUCHES:
         problem.surrogate = method.surrogates(hyperparameters, dataset.train)
     if settings["base_method"] not in UNTIMED:
@@ -205,10 +206,13 @@ def _problem(
     keys = ("dataset", "arch", "scenario", "split", "train_seed", "method", "unlearn_seed")
     seed = seed_for("unlearn", *(settings[key] for key in keys))
     torch.manual_seed(seed)
+    retain, forget = retained(split["forget"], len(dataset.train)), np.array(split["forget"])
+    if share := settings.get("given"):
+        retain, forget = (given(share, part, split["dataset"]) for part in (retain, forget))
     return Problem(
         train=dataset.train,
-        retain=torch.from_numpy(retained(split["forget"], len(dataset.train))).to(device),
-        forget=torch.tensor(split["forget"], device=device),
+        retain=torch.from_numpy(retain).to(device),
+        forget=torch.from_numpy(forget).to(device),
         scenario=settings["scenario"],
         classes=dataset.classes,
         forget_classes=tuple(split["classes"]),
