@@ -426,3 +426,32 @@ def test_content_hashes_are_those_of_sha256(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert files.sha256_file(tmp_path / "file") == files.sha256_text("abc") == known
+
+
+def test_what_was_read_of_the_code_is_kept_and_an_edit_is_read_again(
+    package, tmp_path, monkeypatch
+):
+    """The next process parses the edited file alone; a kept file that is damaged is no harm."""
+    monkeypatch.chdir(tmp_path)
+    parsed = []
+    parse = ast.parse
+    monkeypatch.setattr(provenance.ast, "parse", lambda text: parsed.append(text) or parse(text))
+
+    def next_process():
+        provenance._known.cache_clear()
+        parsed.clear()
+        return hash_now("train", "small_cnn")
+
+    before = next_process()
+    assert len(parsed) > 20
+    provenance.remember()
+    assert next_process() == before and not parsed
+    edit(package / "recipe.py", "VALIDATION_SHARE = 0.2", "VALIDATION_SHARE = 0.3")
+    edited = next_process()
+    assert edited != before and len(parsed) == 1
+    kept = tmp_path / provenance.KEPT
+    whole = kept.read_text(encoding="utf-8")
+    for damaged in (whole[:-9], "[]", whole.replace('"python": "', '"python": "x')):
+        kept.write_text(damaged, encoding="utf-8")
+        assert next_process() == edited and len(parsed) > 20
+    provenance._known.cache_clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import json
 import os
 import platform
 import re
@@ -14,7 +15,11 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+from unlearning.files import write_text
+
 PACKAGE = Path(__file__).parent
+KEPT = Path(".snakemake/code.json")
+"""What `remember` writes, in the folder of the run."""
 SOFTWARE = ("torch", "torchvision", "numpy", "safetensors", "snakemake")
 
 
@@ -88,24 +93,47 @@ def _packages(path: Path) -> list[Path]:
     return [folder / "__init__.py" for folder in folders]
 
 
+def remember() -> None:
+    """Keep what was read of the code for the jobs of this run, and for the next start of it.
+
+    Parsing the library takes Snakemake a second at each start, and a job half as long as its work.
+    """
+    write_text(KEPT, json.dumps({"python": platform.python_version(), "files": _known()}))
+
+
+@functools.cache
+def _known() -> dict[str, list]:
+    """By a file's path: the hash of its text, what it imports of this package, its code."""
+    try:
+        kept = json.loads(KEPT.read_text(encoding="utf-8"))
+        return kept["files"] if kept["python"] == platform.python_version() else {}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
 @functools.cache
 def _read(path: Path) -> tuple[list[Path], str]:
-    """What a file imports of this package, and its code: each file is parsed once a process."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return _imports(tree), _essence(tree)
+    """What a file imports of this package, and its code; looked at once a process."""
+    text = path.read_text(encoding="utf-8")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if _known().get(str(path), [None])[0] != digest:
+        tree = ast.parse(text)
+        _known()[str(path)] = [digest, _imports(tree), _essence(tree)]
+    _, names, code = _known()[str(path)]
+    return [file for file in map(_find, names) if file], code
 
 
-def _imports(tree: ast.Module) -> list[Path]:
-    found = []
+def _imports(tree: ast.Module) -> list[str]:
+    """The modules of this package, and what may be one, that import statements name."""
+    found: dict[str, None] = {}
     for node in _runtime_nodes(tree):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        ours = [name for name in names if name.split(".")[0] == PACKAGE.name]
-        found += [file for file in map(_find, ours) if file]
-    return found
+        found |= dict.fromkeys(name for name in names if name.split(".")[0] == PACKAGE.name)
+    return list(found)
 
 
 def _runtime_nodes(tree: ast.AST) -> Iterable[ast.AST]:

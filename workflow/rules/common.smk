@@ -18,6 +18,7 @@ from unlearning import (
     identity,
     plan,
     progress,
+    provenance,
 )
 from unlearning.config import variance_for
 from unlearning.data.catalogue import DataError, catalogue, weights_catalogue
@@ -66,6 +67,7 @@ def begin():
         check_weights()
     except (ValueError, DataError) as error:
         raise WorkflowError(str(error)) from None
+    provenance.remember()
     if GIVEN.source:
         GIVEN.write(results(""))
     if "unlearning" in workflow.output_settings.log_handler_settings:
