@@ -38,8 +38,11 @@ def commands():
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory):
+    """A copy of the project whose searches have one candidate a method."""
     space = Workspace.create(tmp_path_factory.mktemp("documents"))
     shutil.copytree(REFERENCE, space.root / REFERENCE.relative_to(PROJECT))
+    for config in ("mini", "fashion"):
+        space.edit(f"configs/{config}.yaml", "budget: 16", "budget: 1")
     return space
 
 

@@ -116,6 +116,18 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(write, text, lines):
     assert refusal(read_yaml, write(text)) == lines
 
 
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "- " * 100_000, "{a: " * 5000, "[" * 101 + "]" * 101]
+)
+def test_what_lies_too_deep_for_the_reader_in_c_is_refused(tmp_path, text):
+    path = tmp_path / "deep.yaml"
+    path.write_text("[" * 100 + "]" * 100, encoding="utf-8")
+    assert str(read_yaml(path)) == "[" * 100 + "]" * 100
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"deep.yaml: .*more than 100 levels"):
+        read_yaml(path)
+
+
 def test_a_key_that_stands_twice_in_json_is_refused(write):
     (line,) = refusal(read_yaml, write('{"a": {"b": 1, "b": 2}}', "config.json"))
     assert "b stands twice" in line

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+DEEPEST = 100
+"""Levels of lists and mappings in a file."""
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _PLAIN_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)$")
 _PLAIN_FLOAT = re.compile(
@@ -24,8 +26,8 @@ _PLAIN_FLOAT = re.compile(
 )
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, for which only plain decimal numbers are numbers."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """PyYAML's safe loader, in C where it is built, for which only plain decimals are numbers."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -46,6 +48,7 @@ def read_yaml(path: str | Path) -> Any:
         text = Path(path).read_text(encoding="utf-8-sig")
         if Path(path).suffix == ".json":
             return json.loads(text, object_pairs_hook=_each_once)
+        _check_depth(text)
         loader = _Loader(text)
         node = loader.get_single_node()
         repeated = list(_repeated(node, (), set()))
@@ -57,6 +60,16 @@ def read_yaml(path: str | Path) -> Any:
     if repeated:
         raise ValueError("\n".join(f"{path}: {problem}" for problem in repeated))
     return found
+
+
+def _check_depth(text: str) -> None:
+    """Raise ValueError for what lies so deep that the loader in C would overflow its stack."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} levels of lists and mappings")
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
