@@ -13,8 +13,8 @@ from unlearning.failures import in_one_line
 from unlearning.forkserver import delegate
 
 STAGES = Path(__file__).parent / "stages"
-BY_HAND = ("compare", "estimate", "show", "snapshot", "trace", "verify")
-"""What people ask for: its last line is what it found. That of a job says how long it worked."""
+UNREPORTED = ("compare", "draw", "estimate", "show", "snapshot", "trace", "verify")
+"""Verbs whose last line is not how long they worked: people ask for them; a figure says it itself."""
 
 
 def main(argv: list[str]) -> None:
@@ -39,7 +39,7 @@ def run_verb(argv: list[str]) -> None:
     """Run one verb in this process; the last line of a job says how long, or what failed."""
     with in_one_line():
         stage = importlib.import_module(f"unlearning.stages.{argv[0]}")
-        with contextlib.nullcontext() if argv[0] in BY_HAND else reported():
+        with contextlib.nullcontext() if argv[0] in UNREPORTED else reported():
             stage.main(argv[1:])
 
 

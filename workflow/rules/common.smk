@@ -74,7 +74,9 @@ def begin():
         progress.expected |= progress.seconds(
             CONFIG, DATASETS, MEASURED, RESULT_FIGURES
         )
-    forkserver.start(["shap"] if UNDERSTANDING else [])  # its forks need not import it
+    # What its forks need not import again.
+    shap = ["shap"] if UNDERSTANDING else []
+    forkserver.start(["pandas", "matplotlib.pyplot", *shap])
     # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
     # thread holds at that moment, as it starts a job, would never be free again.
     workflow.scheduler._lock = threading.RLock()

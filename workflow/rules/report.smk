@@ -141,7 +141,8 @@ rule plot:
     message:
         "draw {wildcards.figure}"
     shell:
-        "python {params.script} --runs {input} --out {params.stem} > {log} 2>&1"
+        "python -m unlearning draw {params.script} --runs {input} --out {params.stem}"
+        " > {log} 2>&1"
 
 
 rule tune:

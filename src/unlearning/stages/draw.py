@@ -1,0 +1,16 @@
+"""draw: run the script of a figure, with the libraries that the server of jobs has loaded."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str]) -> None:
+    """`python SCRIPT …`: the script imports what lies beside it and says itself how long it took."""
+    if not argv or argv[0].startswith("-"):
+        sys.exit("usage: unlearning draw SCRIPT [--runs CSV --out STEM]\n\n" + __doc__)
+    sys.argv = argv
+    sys.path.insert(0, str(Path(argv[0]).parent))
+    runpy.run_path(argv[0], run_name="__main__")
