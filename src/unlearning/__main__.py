@@ -14,7 +14,7 @@ from unlearning.forkserver import delegate
 
 STAGES = Path(__file__).parent / "stages"
 UNREPORTED = ("compare", "draw", "estimate", "show", "snapshot", "trace", "verify")
-"""Verbs whose last line is not how long they worked: people ask for them; a figure says it itself."""
+"""Verbs that do not end with how long they worked: people ask for them; a figure says it."""
 
 
 def main(argv: list[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def main(argv: list[str]) -> None:
-    """`python SCRIPT …`: the script imports what lies beside it and says itself how long it took."""
+    """`python SCRIPT …`: the script imports what lies beside it and says how long it took."""
     if not argv or argv[0].startswith("-"):
         sys.exit("usage: unlearning draw SCRIPT [--runs CSV --out STEM]\n\n" + __doc__)
     sys.argv = argv
