@@ -27,6 +27,8 @@ CONTEXT.set_forkserver_preload(
         *("sklearn.model_selection", "sklearn.svm", "pytest", "hypothesis"),
         *("snakemake.cli", "snakemake.workflow", "snakemake.dag", "snakemake.report"),
         *("snakemake_executor_plugin_slurm", "snakemake_executor_plugin_cluster_generic"),
+        *("argparse_dataclass", "jinja2", "platformdirs", "requests", "smart_open"),
+        "matplotlib.pyplot",
     ]
 )
 
