@@ -267,7 +267,7 @@ def test_a_span_without_an_interval():
     assert span(0.5, -0.25, 1, places=1, sign="+") == "+0.5 [-0.2, +1.0]"
 
 
-@pytest.mark.parametrize("run", ["fashion"])
+@pytest.mark.parametrize("run", ["mini", "fashion"])
 def test_the_search_is_the_one_that_the_settings_are_from(run, tmp_path):
     """Not the one that the config declares now: as many candidates as its committed trace has."""
     root = Path(__file__).parent.parent
