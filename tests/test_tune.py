@@ -246,7 +246,8 @@ def test_a_second_space_is_around_the_winner_and_reaches_beyond_the_edge():
     assert (low * high) ** 0.5 == pytest.approx(0.3, rel=0.01)
     assert high / low == pytest.approx(1000, rel=0.02)
     low, high = found["epochs"]["log"]
-    assert 1 <= low < 4 < high < 20
+    assert 1 <= low < 4 < high < 10
+    assert spaces.around(SPACE, PUBLISHED, point | {"epochs": 9})["epochs"]["log"][1] == 10
     assert found["beta"]["linear"] == [0.79, 0.9]
     assert spaces.check(found, PUBLISHED) == ""
 

@@ -19,8 +19,10 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-COMMON = {"lr": {"decades": 3}, "epochs": {"log": [1, 10]}}
-"""Of every method that trains. More than ten passes are near what retraining takes."""
+MOST_EPOCHS = 10
+"""More passes are near what retraining takes: no round tries them."""
+COMMON = {"lr": {"decades": 3}, "epochs": {"log": [1, MOST_EPOCHS]}}
+"""Of every method that trains."""
 OWN = 2
 """Most dimensions beside the learning rate, epochs among them; a choice does not count."""
 KINDS = ("decades", "log", "linear", "share")
@@ -63,7 +65,8 @@ def places(space: Space, published: Mapping[str, Any], point: Mapping[str, Any])
 def at_edge(space: Space, published: Mapping[str, Any], point: Mapping[str, Any]) -> list[str]:
     """The dimensions in whose outermost sixteenth a point lies, and beyond which there is more.
 
-    There is nothing beyond a linear dimension, an integer of 1 or a share of the whole.
+    There is nothing beyond a linear dimension, an integer of 1 or a share of the whole. Of epochs
+    there may be more, but `around` looks for no more than MOST_EPOCHS.
     """
     found = []
     for key, place in places(space, published, point).items():
@@ -89,7 +92,8 @@ def around(space: Space, published: Mapping[str, Any], point: Mapping[str, Any])
             found[key] = {"linear": [_rounded(end) for end in ends]}
             continue
         factor = (high / low) ** (1 / 2 if key in edges else 1 / 4)
-        ends = [_rounded(max(at / factor, least)), _rounded(at * factor)]
+        most = MOST_EPOCHS if key == "epochs" else math.inf
+        ends = [_rounded(max(at / factor, least)), _rounded(min(at * factor, most))]
         found[key] = {"share" if "share" in dimension else "log": ends}
     return found
 
