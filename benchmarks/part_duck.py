@@ -98,7 +98,7 @@ def settings(dataset: str, arch: str, **changes: float) -> duck.Settings:
     found = resolve("duck", cell, {}, ROOT / "configs/methods", settings_from="searched")
     if dataset == "fashion_mnist_mini":
         found = in_images("duck", found, *(len(part) for part in parts(embedded())[::-1]))
-    return duck.Settings(**found | {"forget_target": 0.0} | changes)
+    return duck.Settings(**found | {"stop": "test", "forget_target": 0.0} | changes)
 
 
 @functools.cache

@@ -390,7 +390,7 @@ def test_settings_searched_for_another_network_say_so():
     cell = {"dataset": "fashion_mnist", "arch": "vit_small", "scenario": "class_removal"}
     assert hyperparameters.origin("duck", cell, "searched", METHOD_FILES) == "searched elsewhere"
     found = hyperparameters.resolve("duck", cell, {}, METHOD_FILES, settings_from="searched")
-    assert found["batch_size"] == 64
+    assert found["batch_size"] == "1/5"
     assert hyperparameters.resolve("duck", cell, {}, METHOD_FILES)["batch_size"] == 1024
 
 
