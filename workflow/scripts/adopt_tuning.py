@@ -2,8 +2,8 @@
 
     python workflow/scripts/adopt_tuning.py mini
 
-Copies results/RUN/tuning.csv to paper/reference/tuning/RUN.csv and rewrites the blocks `tuned` and
-`second` at the end of each method's file from all traces there: no value is typed. `second` is
+Copies results/RUN/tuning.csv, its figure and its table of published beside searched settings to
+paper/reference/tuning/RUN.csv, .png and .md, and rewrites the blocks `tuned` and `second` at the end of each method's file from all traces there: no value is typed. `second` is
 there where the winner of the first round lies at an edge of its space: `snakemake tune` then plans
 as many candidates again around it. A trace that is too small to choose by is refused.
 """
@@ -130,6 +130,8 @@ def main() -> None:
     folder = PROJECT / "paper/reference/tuning"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(trace, folder / f"{run}.csv")
+    shutil.copyfile(trace.with_name("figures") / "tuning.png", folder / f"{run}.png")
+    shutil.copyfile(trace.with_name("tables") / "tuning.md", folder / f"{run}.md")
     traces = sorted(folder.glob("*.csv"))
     found, second = winners(traces), second_rounds(traces)
     for method, blocks in second.items():
