@@ -3,10 +3,10 @@
     python workflow/scripts/adopt_tuning.py mini
 
 Copies results/RUN/tuning.csv, its figure and its table of published beside searched settings to
-paper/reference/tuning/RUN.csv, .png and .md, and rewrites the blocks `tuned` and `second` at the end
-of each method's file from all traces there: no value is typed. `second` is there where the winner of
-the first round lies at an edge of its space: `snakemake tune` then plans as many candidates again
-around it. A trace that is too small to choose by is refused.
+paper/reference/tuning/RUN.csv, .png and .md, and rewrites the blocks `tuned` and `second` at the
+end of each method's file from all traces there: no value is typed. `second` is there where the
+winner of the first round lies at an edge of its space: `snakemake tune` then plans as many
+candidates again around it. A trace that is too small to choose by is refused.
 """
 
 from __future__ import annotations
