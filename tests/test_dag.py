@@ -319,15 +319,15 @@ def test_tune_ranks_the_candidates_on_held_out_images(edited):
     )
     lines = (edited.root / TINY).read_text().partition("    methods:")[0]
     lines = lines.replace("run: tiny", "run: search")  # the files of the other run stay as they are
-    config.write_text(lines + "    methods: [negative_gradient]\n" + tuning)
+    config.write_text(lines + "    methods: [random_labels]\n" + tuning)
     status, text = edited.snakemake("tune", config="configs/search.yaml")
     assert status == 0, text
     with open(edited.root / "results/search/tuning.csv", newline="") as handle:
         trace = list(csv.DictReader(handle))
     names = [*range(1, 7), "published"]
-    assert [row["candidate"] for row in trace] == [f"negative_gradient-{name}" for name in names]
+    assert [row["candidate"] for row in trace] == [f"random_labels-{name}" for name in names]
     table = (edited.root / "results/search/tables/tuning.md").read_text()
-    assert "| negative_gradient |" in table
+    assert "| random_labels |" in table
     assert (edited.root / "results/search/figures/tuning.png").exists()
     done = [row for row in trace if row["rank"]]
     best = max(done, key=lambda row: float(row["objective"]))

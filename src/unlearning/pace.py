@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,37 +15,38 @@ from unlearning.data.catalogue import DatasetInfo
 from unlearning.models import build
 from unlearning.optim import SGD
 
-STEPS, BATCH, REPEATS = 20, 64, 10
-AGREED = 1.01
+STEPS, BATCH, REPEATS = 20, 64, 6
 
 
 def pace() -> float:
-    """CPU seconds of 20 training steps of the small network on one thread: the best of ten at most.
+    """CPU seconds of 20 training steps of the small network, one thread a core at once: a median.
 
-    Of the processor, since waiting for it says nothing of its speed, and the best, since other work
-    on the machine can only make it slower; where two rounds agree on it within AGREED, more would
-    hardly be better.
+    Of the processor, since waiting for it says nothing of its speed. As many at once as there are
+    cores, as a run has them: two that are threads of one core are half as fast together.
     """
-    threads = torch.get_num_threads()
+    threads, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
     torch.set_num_threads(1)
-    torch.manual_seed(0)
+    with ThreadPoolExecutor(cores) as pool:
+        spent = [each for found in pool.map(_steps, [REPEATS] * cores) for each in found]
+    torch.set_num_threads(threads)
+    return statistics.median(spent)
+
+
+def _steps(repeats: int) -> list[float]:
+    """CPU seconds of this thread in each of some repeats, after one that warms up."""
     model = build("small_cnn", 10, 1).to(memory_format=torch.channels_last).train()
     images, labels = torch.randn(BATCH, 1, 28, 28), torch.randint(0, 10, (BATCH,))
     optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
-    spent: list[float] = []
-    for number in range(REPEATS + 1):
-        start = time.process_time()
+    spent = []
+    for _ in range(repeats + 1):
+        start = time.thread_time()
         for _ in range(STEPS):
             loss = torch.nn.functional.cross_entropy(model(images), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-        if number:  # the first one warms up
-            spent = sorted([*spent, time.process_time() - start])
-            if len(spent) > 2 and spent[1] < AGREED * spent[0]:
-                break
-    torch.set_num_threads(threads)
-    return spent[0]
+        spent.append(time.thread_time() - start)
+    return spent[1:]
 
 
 def training_seconds(

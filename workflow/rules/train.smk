@@ -11,8 +11,6 @@ rule train_original:
         record=original("record.json"),
     log:
         results("logs/{trunk}/{experiment}/train-{train_seed}.log"),
-    benchmark:
-        results("logs/{trunk}/{experiment}/train-{train_seed}.benchmark.tsv")
     priority: early(50)  # everything waits for it
     conda:
         "../../environment.yml"
@@ -44,10 +42,6 @@ use rule train_original as train_oracle with:
         record=oracle("record.json"),
     log:
         results("logs/oracle/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
-    benchmark:
-        results(
-            "logs/oracle/{experiment}/{scenario}/{split}/train-{train_seed}.benchmark.tsv"
-        )
     priority: early(30)
     params:
         split=lambda w, input: f"--split {input.split}",
@@ -99,8 +93,6 @@ rule train_shadow:
         record=shadow("record.json"),
     log:
         results("logs/shadow/{experiment}/{shadow}.log"),
-    benchmark:
-        results("logs/shadow/{experiment}/{shadow}.benchmark.tsv")
     priority: early(5)
     conda:
         "../../environment.yml"

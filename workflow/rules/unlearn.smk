@@ -15,10 +15,6 @@ rule unlearn:
         results(
             "logs/unlearn/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.log"
         ),
-    benchmark:
-        results(
-            "logs/unlearn/{experiment}/{scenario}/{split}/train-{train_seed}/{method}-{unlearn_seed}.benchmark.tsv"
-        )
     priority: early(10)
     conda:
         "../../environment.yml"

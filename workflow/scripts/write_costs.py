@@ -6,9 +6,9 @@
 The second form times training steps instead, for an architecture, a data set's images and a
 precision, on one thread. Rows of other kinds stay as they are.
 
-The last line of a job's log says how long it worked and its peak memory. Snakemake's benchmark
-files are no source for this: on one machine a job is forked from a server, and they then measure
-the command that asked for it.
+The last line of a job's log says how long it worked and its peak memory. Snakemake's `benchmark`
+is no source for this: on one machine a job is forked from a server, and it would measure the
+command that asked for it.
 """
 
 from __future__ import annotations
