@@ -85,7 +85,8 @@ def _start(stack: contextlib.ExitStack, variable: str, also: Sequence[str] = ())
     """In place of `unlearning.forkserver.start`: a server that ends with the stack."""
     os.environ[variable] = tempfile.mkdtemp(prefix="unlearning-")
     stdin, alive = CONTEXT.Pipe(duplex=False)
-    server = CONTEXT.Process(target=_serve, args=(stdin, also, dict(os.environ)))
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}  # as the real one: before shap's import
+    server = CONTEXT.Process(target=_serve, args=(stdin, also, environment))
     server.start()
     stack.callback(server.join)
     stack.callback(alive.close)
