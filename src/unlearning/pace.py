@@ -16,15 +16,18 @@ from unlearning.models import build
 from unlearning.optim import SGD
 
 STEPS, BATCH, REPEATS = 20, 64, 6
+MOST_THREADS = 4
 
 
 def pace() -> float:
     """CPU seconds of 20 training steps of the small network, one thread a core at once: a median.
 
     Of the processor, since waiting for it says nothing of its speed. As many at once as there are
-    cores, as a run has them: two that are threads of one core are half as fast together.
+    cores, as a run has them: two that are threads of one core are half as fast together. At most
+    MOST_THREADS, which share one interpreter.
     """
-    threads, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
+    threads = torch.get_num_threads()
+    cores = min(len(os.sched_getaffinity(0)), MOST_THREADS)
     torch.set_num_threads(1)
     with ThreadPoolExecutor(cores) as pool:
         spent = [each for found in pool.map(_steps, [REPEATS] * cores) for each in found]
