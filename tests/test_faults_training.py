@@ -18,10 +18,10 @@ import torch
 from faults import Child, die, leftovers, mounted
 
 from unlearning import files, forkserver, training
-from unlearning.__main__ import run_verb
 from unlearning.files import canonical_json, load_tensors, save_tensors, sha256_file, write_json
 from unlearning.provenance import code_hash
 from unlearning.records import read_record
+from unlearning.verbs import run_verb
 
 SEED = 20240817
 KILLS, TERMINATIONS = 20, 8

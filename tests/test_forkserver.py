@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from unlearning import forkserver
+from unlearning.delegate import FOLDER
 
 LIBRARY = Path(forkserver.__file__).parent
 
@@ -54,16 +55,17 @@ def library(tmp_path_factory):
 def server(library):
     """A process that started a server, as Snakemake does, and the environment of its commands."""
     environment = {**os.environ, "PYTHONPATH": str(library), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment.pop(forkserver.FOLDER, None)
+    environment.pop(FOLDER, None)
     text = (
-        "import os, sys; from unlearning import forkserver; forkserver.start();"
-        "print(os.environ[forkserver.FOLDER], flush=True); sys.stdin.read()"
+        "import os, sys; from unlearning import forkserver;"
+        "forkserver.start(['unlearning.seeds', 'unlearning.stages.sleeper']);"
+        f"print(os.environ[{FOLDER!r}], flush=True); sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     parent = subprocess.Popen([sys.executable, "-c", text], env=environment, **pipes)
     folder = Path(parent.stdout.readline().strip())
     wait_for(lambda: list(folder.iterdir()), 60)
-    yield parent, {**environment, forkserver.FOLDER: str(folder)}
+    yield parent, {**environment, FOLDER: str(folder)}
     parent.kill()
 
 
@@ -100,20 +102,29 @@ def alive(process):
         return False
 
 
-def test_a_job_has_torch_from_the_start_and_the_library_from_the_disk(server, library):
+def test_a_job_has_torch_and_the_library_from_the_start_until_a_file_of_it_changes(server, library):
     loaded = run(server[1], "loaded").stdout
-    assert "'torch'" in loaded and "'unlearning.config'" not in loaded
-    plain = {key: value for key, value in server[1].items() if key != forkserver.FOLDER}
+    assert "'torch'" in loaded and "'unlearning.seeds'" in loaded
+    plain = {key: value for key, value in server[1].items() if key != FOLDER}
     assert "'torch'" not in run(plain, "loaded").stdout
-    stage = library / "unlearning/stages/sleeper.py"
-    stage.write_text(SLEEPER.replace("a reason", "another reason"))
-    assert run(server[1], "fail").stderr == "another reason\n"
-    stage.write_text(SLEEPER)
+    for edited in (library / "unlearning/stages/sleeper.py", library / "unlearning/seeds.py"):
+        whole, times = edited.read_text(), edited.stat()
+        edited.write_text(whole.replace("a reason", "another reason") + "# longer")
+        changed = run(server[1], "loaded").stdout
+        assert "'torch'" in changed and "'unlearning.seeds'" not in changed
+        reason = "another reason" if whole == SLEEPER else "a reason"
+        assert run(server[1], "fail").stderr == f"{reason}\n"
+        edited.write_text(whole)
+        os.utime(edited, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run(server[1], "loaded").stdout.splitlines()[0] == loaded.splitlines()[0]
+    (library / "unlearning/methods/another.py").write_text("")
+    assert "'unlearning.seeds'" not in run(server[1], "loaded").stdout
+    (library / "unlearning/methods/another.py").unlink()
 
 
 def test_jobs_compile_once_and_not_beside_the_sources_where_that_is_not_wanted(server, library):
     run(server[1], "loaded")
-    folder = Path(server[1][forkserver.FOLDER])
+    folder = Path(server[1][FOLDER])
     compiled = {path: path.stat().st_mtime_ns for path in folder.rglob("*.pyc")}
     assert any("sleeper" in path.name for path in compiled)
     assert run(server[1], "loaded").returncode == 0
@@ -131,7 +142,7 @@ def test_a_job_runs_in_the_place_of_its_command(server, tmp_path):
 
 @pytest.mark.parametrize(("word", "status"), [("fail", 1), ("raise", 1), ("status", 7)])
 def test_a_failure_ends_with_the_same_status_and_words(server, word, status):
-    plain = {key: value for key, value in server[1].items() if key != forkserver.FOLDER}
+    plain = {key: value for key, value in server[1].items() if key != FOLDER}
     found = [run(environment, word) for environment in (server[1], plain)]
     assert [done.returncode for done in found] == [status, status]
     assert found[0].stderr.splitlines()[-1:] == found[1].stderr.splitlines()[-1:]
@@ -169,13 +180,13 @@ def test_a_schedulers_job_is_not_run_outside_it(server):
 
 
 def test_without_a_server_the_command_runs_as_it_stands(server, tmp_path):
-    done = run({**server[1], forkserver.FOLDER: str(tmp_path)}, "fail")
+    done = run({**server[1], FOLDER: str(tmp_path)}, "fail")
     assert (done.returncode, done.stderr) == (1, "a reason\n")
 
 
 def test_the_server_ends_with_the_process_that_started_it_and_its_jobs_go_on(server, tmp_path):
     parent, environment = server
-    folder = Path(environment[forkserver.FOLDER])
+    folder = Path(environment[FOLDER])
     client = subprocess.Popen(command("sleep", str(tmp_path / "number")), env=environment)
     number = number_in(tmp_path / "number")
     parent.kill()

@@ -15,11 +15,11 @@ from faults import Child, die, leftovers
 from test_methods import METHODS, REAL, equal, settings_of
 
 from unlearning import checkpoint, grid, hyperparameters, methods
-from unlearning.__main__ import run_verb
 from unlearning.files import DamagedFile, canonical_json, load_tensors, save_tensors
 from unlearning.methods.base import Problem, Stopwatch
 from unlearning.optim import SGD, Adam
 from unlearning.records import read_record
+from unlearning.verbs import run_verb
 
 EPOCHS = 3
 WITHOUT_EPOCHS = ("original", "original_erm", "oracle", "ssd")

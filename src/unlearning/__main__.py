@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import io
+import os
 import sys
-from pathlib import Path
 
-from unlearning.clock import reported
-from unlearning.failures import in_one_line
-from unlearning.forkserver import delegate
+from unlearning.delegate import delegate
 
-STAGES = Path(__file__).parent / "stages"
-UNREPORTED = ("compare", "draw", "estimate", "show", "snapshot", "trace", "verify")
-"""Verbs that do not end with how long they worked: people ask for them; a figure says it."""
+STAGES = os.path.join(os.path.dirname(__file__), "stages")
 
 
 def main(argv: list[str]) -> None:
-    """Run one verb; only its own stage is imported."""
-    print_utf8()
-    verbs = sorted(path.stem for path in STAGES.glob("*.py") if path.stem != "__init__")
+    """Run one verb: by the server of jobs, or here, where only its own stage is imported."""
+    verbs = sorted(name[:-3] for name in os.listdir(STAGES) if name.endswith(".py"))
+    verbs.remove("__init__")
     if not argv or argv[0] not in verbs:
         asked_for_help = bool(argv) and argv[0] in ("-h", "--help")
         print("usage: python -m unlearning VERB …\n\nverbs (VERB --help says more):")
         for verb in verbs:
-            summary = (STAGES / f"{verb}.py").read_text(encoding="utf-8").splitlines()[0]
-            print("  " + summary.strip('"'))
+            with open(os.path.join(STAGES, f"{verb}.py"), encoding="utf-8") as file:
+                print("  " + file.readline().strip('"\n'))
         sys.exit(0 if asked_for_help else 2)
     status = delegate(argv)
     if status is None:
+        from unlearning.verbs import run_verb  # here: what a server runs starts without it
+
         run_verb(argv)
     else:
         sys.exit(status)
 
 
-def run_verb(argv: list[str]) -> None:
-    """Run one verb in this process; the last line of a job says how long, or what failed."""
-    with in_one_line():
-        stage = importlib.import_module(f"unlearning.stages.{argv[0]}")
-        with contextlib.nullcontext() if argv[0] in UNREPORTED else reported():
-            stage.main(argv[1:])
-
-
 def print_utf8() -> None:
     """Let this process print UTF-8, whatever the locale."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8")
 
 
 if __name__ == "__main__":
+    print_utf8()
     main(sys.argv[1:])

@@ -74,9 +74,7 @@ def begin():
         progress.expected |= progress.seconds(
             CONFIG, DATASETS, MEASURED, RESULT_FIGURES
         )
-    # What its forks need not import again.
-    shap = ["shap"] if UNDERSTANDING else []
-    forkserver.start(["pandas", "matplotlib.pyplot", *shap])
+    forkserver.start(loaded())
     # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
     # thread holds at that moment, as it starts a job, would never be free again.
     workflow.scheduler._lock = threading.RLock()
@@ -84,6 +82,18 @@ def begin():
         # Snakemake 9.27 starts a timer at each look at the queue, and each timer causes a look:
         # they pile up, and after 390 jobs took a third of a core. No queue is to be spared here.
         workflow.scheduler.job_rate_limiter = None
+
+
+def loaded():
+    """What jobs need not import again when they are forked: of others and of this library."""
+    modules = ["pandas", "matplotlib.pyplot", *(["shap"] if UNDERSTANDING else [])]
+    for verb in ("train", "score", "attack", "probe", "draw"):
+        modules += stage_modules(verb)
+    for e in EXPERIMENTS.values():
+        for v in e.variants:
+            arch = e.arch + identity.ending_of(v.method)
+            modules += stage_modules("unlearn", arch, v.method)
+    return list(dict.fromkeys(modules))
 
 
 def as_written():
