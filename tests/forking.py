@@ -12,8 +12,8 @@ import functools
 import multiprocessing
 import os
 import runpy
+import socket
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -76,23 +76,27 @@ def snakemake(*words: str) -> None:
     from unlearning import forkserver
 
     with contextlib.ExitStack() as stack:
-        forkserver.start = functools.partial(_start, stack, forkserver.FOLDER)
+        forkserver.start = functools.partial(_start, stack, forkserver.listen)
         sys.argv = ["snakemake", *words]
         cli.main([*words])
 
 
-def _start(stack: contextlib.ExitStack, variable: str, also: Sequence[str] = ()) -> None:
+def _start(
+    stack: contextlib.ExitStack, listen: Callable[[], socket.socket], also: Sequence[str] = ()
+) -> None:
     """In place of `unlearning.forkserver.start`: a server that ends with the stack."""
-    os.environ[variable] = tempfile.mkdtemp(prefix="unlearning-")
-    stdin, alive = CONTEXT.Pipe(duplex=False)
+    listener, (stdin, alive) = listen(), CONTEXT.Pipe(duplex=False)
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}  # as the real one: before shap's import
-    server = CONTEXT.Process(target=_serve, args=(stdin, also, environment))
+    server = CONTEXT.Process(target=_serve, args=(stdin, listener, also, environment))
     server.start()
+    listener.close()
     stack.callback(server.join)
     stack.callback(alive.close)
 
 
-def _serve(stdin: Connection, also: Sequence[str], environment: Mapping[str, str]) -> None:
+def _serve(
+    stdin: Connection, listener: socket.socket, also: Sequence[str], environment: Mapping[str, str]
+) -> None:
     os.setsid()
     os.dup2(stdin.fileno(), 0)
     sys.stdin = os.fdopen(0, encoding="utf-8")
@@ -100,7 +104,7 @@ def _serve(stdin: Connection, also: Sequence[str], environment: Mapping[str, str
     os.environ.clear()
     os.environ.update(environment)
     threadpoolctl.threadpool_limits(1)
-    module("unlearning.forkserver", *also)
+    module("unlearning.forkserver", str(listener.detach()), *also)
 
 
 def module(name: str, *words: str) -> None:

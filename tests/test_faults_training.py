@@ -274,10 +274,6 @@ def server():
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", text], env=environment, **pipes) as parent:
         folder = parent.stdout.readline().strip()
-        limit = time.monotonic() + 60
-        while not os.listdir(folder) and time.monotonic() < limit:
-            time.sleep(0.05)
-        assert os.listdir(folder)
         yield environment | {forkserver.FOLDER: folder}
         parent.stdin.close()
 

@@ -64,7 +64,6 @@ def server(library):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     parent = subprocess.Popen([sys.executable, "-c", text], env=environment, **pipes)
     folder = Path(parent.stdout.readline().strip())
-    wait_for(lambda: list(folder.iterdir()), 60)
     yield parent, {**environment, FOLDER: str(folder)}
     parent.kill()
 
@@ -194,3 +193,20 @@ def test_the_server_ends_with_the_process_that_started_it_and_its_jobs_go_on(ser
     assert alive(number)
     client.kill()
     wait_for(lambda: not alive(number))
+
+
+def test_a_command_waits_for_a_server_that_is_not_ready_and_runs_by_itself_if_it_never_is(
+    library, tmp_path
+):
+    environment = {**os.environ, "PYTHONPATH": str(library)}
+    text = (
+        "import os, subprocess, sys; from unlearning import forkserver;"
+        "forkserver.start([sys.argv[1]]);"
+        "words = [sys.executable, '-m', 'unlearning', 'sleeper'];"
+        "said = [subprocess.run([*words, word], capture_output=True, text=True) for word in"
+        " ('loaded', 'fail')]; print(\"'torch'\" in said[0].stdout, said[1].stderr)"
+    )
+    for module, served in (("json", True), ("a_module_that_is_not_there", False)):
+        words = [sys.executable, "-c", text, module]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.stdout == f"{served} a reason\n\n", done.stderr

@@ -22,14 +22,17 @@ def delegate(argv: list[str]) -> int | None:
     if FOLDER not in os.environ:
         return None
     connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.connect(address())
-    except OSError:
-        return None  # not ready yet, or on another machine
     job = {"argv": argv, "folder": os.getcwd(), "environment": dict(os.environ)}
     request = json.dumps(job).encode()
-    socket.send_fds(connection, [len(request).to_bytes(8, "big")], [1, 2])
-    connection.sendall(request)
+    try:
+        connection.connect(address())
+        socket.send_fds(connection, [len(request).to_bytes(8, "big")], [1, 2])
+        connection.sendall(request)
+        taken = connection.recv(1)
+    except OSError:
+        return None  # on another machine, or ended before it was ready
+    if not taken:
+        return None
     told = _pass_on(connection)
     status = connection.recv(1)
     if not status and told:

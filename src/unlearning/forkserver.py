@@ -37,29 +37,38 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 def start(also: Sequence[str] = ()) -> subprocess.Popen:
     """Start a server for the commands that this process starts; it ends with this process.
 
-    also: modules that it imports beside PRELOADED, of this library or others.
+    A command that asks before the server is ready waits for it. also: modules that it imports
+    beside PRELOADED, of this library or others.
     """
+    with listen() as listener:
+        return subprocess.Popen(
+            [sys.executable, "-m", "unlearning.forkserver", str(listener.fileno()), *also],
+            stdin=subprocess.PIPE,  # closed when this process ends, however it ends
+            start_new_session=True,  # a Ctrl-C is for the commands
+            pass_fds=[listener.fileno()],
+            env={**os.environ, **ONE_THREAD, "NUMBA_DISABLE_JIT": "1"},  # see analysis.attributions
+        )
+
+
+def listen() -> socket.socket:
+    """The socket of a server to be started, in a folder of its own that the environment names."""
     os.environ[FOLDER] = tempfile.mkdtemp(prefix="unlearning-")
-    return subprocess.Popen(
-        [sys.executable, "-m", "unlearning.forkserver", *also],
-        stdin=subprocess.PIPE,  # closed when this process ends, however it ends
-        start_new_session=True,  # a Ctrl-C is for the commands
-        env={**os.environ, **ONE_THREAD, "NUMBA_DISABLE_JIT": "1"},  # see analysis.attributions
-    )
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address())
+    listener.listen(128)
+    return listener
 
 
-def serve(also: Sequence[str] = ()) -> None:
+def serve(listener: socket.socket, also: Sequence[str] = ()) -> None:
     """Fork a process for each request, until stdin ends. also: see `start`."""
-    where = address()
     known = _files()
     for module in (*PRELOADED, *also):
         importlib.import_module(module)
     gc.freeze()  # a collection in a child would copy every page of these modules
     if sys.dont_write_bytecode:  # else each job would compile what it imports: as long as its work
-        sys.dont_write_bytecode, sys.pycache_prefix = False, f"{where}-compiled"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(where)
-        listener.listen(128)
+        compiled = os.path.join(os.environ[FOLDER], "compiled")
+        sys.dont_write_bytecode, sys.pycache_prefix = False, compiled
+    with listener:
         while sys.stdin not in (ready := select.select([listener, sys.stdin], [], [])[0]):
             connection, _ = ready[0].accept()
             if os.fork() == 0:
@@ -67,7 +76,7 @@ def serve(also: Sequence[str] = ()) -> None:
                 _answer(connection, known)
             connection.close()
             _reap()
-    shutil.rmtree(os.path.dirname(where), ignore_errors=True)  # a job may still be writing there
+    shutil.rmtree(os.environ[FOLDER], ignore_errors=True)  # a job may still be writing there
 
 
 def _files() -> set[tuple[str, int, int]]:
@@ -97,6 +106,7 @@ def _answer(connection: socket.socket, known: set[tuple[str, int, int]]) -> None
     """
     status = 1
     try:
+        connection.send(b".")  # the server was ready: see delegate
         header, streams, _, _ = socket.recv_fds(connection, 8, 2)
         with connection.makefile("rb") as pipe:
             job = json.loads(pipe.read(int.from_bytes(header, "big")))
@@ -150,4 +160,4 @@ if __name__ == "__main__":
     from unlearning.__main__ import print_utf8
 
     print_utf8()  # here: the streams of a job are others than those that Python opened
-    serve(sys.argv[1:])
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
