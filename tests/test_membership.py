@@ -12,12 +12,17 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 from scipy.stats import norm
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from workspace import PROJECT
 
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
 import measure_lira_variance
 
 from unlearning.config import Attacks, variance_for
+from unlearning.metrics import membership
 from unlearning.metrics.membership import (
     VARIANCES,
     balanced_accuracy,
@@ -393,6 +398,27 @@ def test_the_svc_sees_confidence_entropy_and_loss(monkeypatch):
     assert seen[0][0] == pytest.approx(np.tile(expected, (3, 1)), rel=1e-12)
     # 1/p over its sum: 0.2, 0.4, 0.4
     assert seen[0][1][0, [0, 2]] == pytest.approx([0.4, math.log(2.5)], rel=1e-12)
+
+
+@pytest.mark.parametrize("sharpness", [0, 1, 6])
+def test_the_svc_is_chosen_as_scikit_learn_s_grid_search_chooses(sharpness):
+    draw = np.random.default_rng(sharpness)
+    logits, labels = gaussian_logits(draw, 60, sharpness)
+    others, classes = gaussian_logits(draw, 90, 0)
+    found = svc_attack(logits, labels, others, classes, seed=4, repeats=4)
+    generator, f1 = np.random.default_rng(4), []
+    sides = membership._features(logits, labels), membership._features(others, classes)
+    for _ in range(4):
+        drawn = [side[generator.permutation(len(side))[:60]] for side in sides]
+        train, test = (
+            np.concatenate([side[part] for side in drawn]) for part in (slice(48), slice(48, None))
+        )
+        svc = SVC(class_weight="balanced", tol=1e-4, max_iter=4000)
+        pipeline = Pipeline([("scale", StandardScaler()), ("svc", svc)])
+        grid = {"svc__C": [1, 10], "svc__gamma": [1, 0.1]}
+        search = GridSearchCV(pipeline, grid, cv=3).fit(train, np.repeat([1, 0], 48))
+        f1.append(search.score(test, np.repeat([1, 0], 12)))
+    assert found["f1"] == pytest.approx(np.mean(f1), abs=1e-12)
 
 
 def test_the_svc_depends_on_its_seed_alone():
