@@ -97,7 +97,7 @@ def _start(
 def _serve(
     stdin: Connection, listener: socket.socket, also: Sequence[str], environment: Mapping[str, str]
 ) -> None:
-    os.setsid()
+    os.setpgrp()
     os.dup2(stdin.fileno(), 0)
     sys.stdin = os.fdopen(0, encoding="utf-8")
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)

@@ -131,6 +131,19 @@ def test_jobs_compile_once_and_not_beside_the_sources_where_that_is_not_wanted(s
     assert not list(library.rglob("__pycache__"))
 
 
+def test_a_job_is_of_the_session_of_who_started_the_server_and_of_another_group(server, tmp_path):
+    """Linux gives processors to sessions: a run at the lowest priority has all its jobs in its own.
+
+    A Ctrl-C reaches the group of the foreground.
+    """
+    client = subprocess.Popen(command("sleep", str(tmp_path / "number")), env=server[1])
+    number, started_by = number_in(tmp_path / "number"), server[0].pid
+    client.kill()
+    assert os.getsid(number) == os.getsid(started_by)
+    assert os.getpgid(number) != os.getpgid(started_by)
+    wait_for(lambda: not alive(number))
+
+
 def test_a_job_runs_in_the_place_of_its_command(server, tmp_path):
     done = run({**server[1], "A_SETTING": "set"}, "place", cwd=tmp_path)
     first, last = done.stdout.splitlines()

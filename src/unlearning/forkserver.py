@@ -44,7 +44,7 @@ def start(also: Sequence[str] = ()) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", "unlearning.forkserver", str(listener.fileno()), *also],
             stdin=subprocess.PIPE,  # closed when this process ends, however it ends
-            start_new_session=True,  # a Ctrl-C is for the commands
+            process_group=0,  # a Ctrl-C is for the commands; of one session, for its priority
             pass_fds=[listener.fileno()],
             env={**os.environ, **ONE_THREAD, "NUMBA_DISABLE_JIT": "1"},  # see analysis.attributions
         )
