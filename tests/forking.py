@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import multiprocessing
 import os
 import runpy
@@ -58,6 +59,7 @@ def forked(
 
 
 def _begin(function, arguments, log, folder, environment) -> None:
+    gc.freeze()  # a collection would walk through, and copy, what the forks share
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)

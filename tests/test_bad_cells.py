@@ -490,7 +490,7 @@ CONFIG = {
     "experiments": [
         {
             "dataset": "fashion_mnist_mini",
-            "arch": "small_cnn",
+            "arch": "strided_cnn",
             "training": {"epochs": 1, "batch_size": 128, "lr": 0.05, "schedule": "onecycle"},
             "train_seeds": [0],
             "scenarios": {

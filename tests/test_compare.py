@@ -29,7 +29,7 @@ experiments:
     training: {epochs: 1, batch_size: 128, lr: 0.1, schedule: onecycle}
     train_seeds: [0]
     scenarios: {class_removal: {forget: [0]}}
-    methods: [duck]
+    methods: [{name: duck, method: duck, settings: {epochs: 1}}]
 """
 
 
@@ -39,10 +39,10 @@ def _workspace(root):
     return space
 
 
-def _snakemake(space, cores):
+def _begin(space):
     """Snakemake making the tables of the small grid, in a process group of its own."""
     return subprocess.Popen(
-        ["snakemake", "tables", "--cores", cores, "--configfile", "configs/small.yaml"],
+        ["snakemake", "tables", "--cores", "2", "--configfile", "configs/small.yaml"],
         cwd=space.root,
         env=space.environment(),
         stdout=subprocess.PIPE,
@@ -53,9 +53,9 @@ def _snakemake(space, cores):
 
 
 def _finish(space, cores):
-    process = _snakemake(space, cores)
-    text, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, text
+    words = ("tables", "--cores", cores, "--configfile", "configs/small.yaml")
+    status, text = space.command("snakemake", *words)
+    assert status == 0, text
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def twice(tmp_path_factory):
     """The folders of two runs of one config: on one core, and on two, ended half way, resumed."""
     whole, broken = (_workspace(tmp_path_factory.mktemp(name)) for name in ("whole", "broken"))
     _finish(whole, "1")
-    first = _snakemake(broken, "2")
+    first = _begin(broken)
     made = broken.root / "results/small/fashion_mnist_mini-strided_cnn/originals"
     deadline = time.monotonic() + 120
     while not list(made.glob("*/record.json")):

@@ -200,10 +200,21 @@ def test_images_are_counted_as_the_methods_pass_them():
             assert methods.images(name, settings, 5000, 45_000) >= 0
 
 
+SHORT = {"name": "random_labels", "method": "random_labels", "settings": {"epochs": 1}}
+
+
+def quick(*more):
+    """The same parts and more of them, of a small network and few epochs."""
+    raw = changed(arch="strided_cnn")
+    raw["experiments"][0]["parts"][1]["methods"] = ["oracle", SHORT]
+    raw["experiments"][0]["parts"] += more
+    return raw
+
+
 @pytest.fixture(scope="module")
 def space(tmp_path_factory):
     space = Workspace.create(tmp_path_factory.mktemp("parts"))
-    (space.root / "configs/parts.yaml").write_text(yaml.safe_dump(RAW))
+    (space.root / "configs/parts.yaml").write_text(yaml.safe_dump(quick()))
     return space
 
 
@@ -231,16 +242,8 @@ def test_a_run_of_parts_its_snapshot_and_what_a_longer_list_adds(space):
     assert beside["accuracy_gap"].notna().all() and beside["retain_train_accuracy"].notna().all()
     assert rows[rows["split"] == "class-1"]["accuracy_gap"].isna().all()
 
-    raw = copy.deepcopy(RAW)
-    raw["experiments"][0]["parts"].append(
-        {
-            "name": "more",
-            "methods": ["delete"],
-            "scenarios": RAW["experiments"][0]["parts"][1]["scenarios"],
-            "train_seeds": [0],
-        }
-    )
-    (space.root / config).write_text(yaml.safe_dump(raw))
+    more = RAW["experiments"][0]["parts"][1] | {"name": "more", "methods": ["delete"]}
+    (space.root / config).write_text(yaml.safe_dump(quick(more)))
     planned = space.planned("results/parts/runs.csv", config=config)
     assert planned["unlearn"] == 1 and planned["score"] == 1 and "train_oracle" not in planned
 

@@ -1,5 +1,6 @@
 # The checked config and what the rules ask of it: paths, settings and code hashes of a job.
 import functools
+import gc
 import glob
 import json
 import math
@@ -31,6 +32,10 @@ from unlearning.entry import stage_modules
 from unlearning.provenance import code_hash, script_hash
 from unlearning.stages.gather import FINDINGS
 from unlearning.yaml_files import read_yaml
+
+# The DAG is many objects that stay: looking through them for garbage was a seventh of planning.
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
 
 METHOD_FILES = "configs/methods"
 # Each figure and the CSV file that it is drawn from.
