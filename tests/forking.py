@@ -13,11 +13,12 @@ import gc
 import multiprocessing
 import os
 import runpy
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 import threadpoolctl
 
@@ -86,27 +87,30 @@ def snakemake(*words: str) -> None:
 def _start(
     stack: contextlib.ExitStack, listen: Callable[[], socket.socket], also: Sequence[str] = ()
 ) -> None:
-    """In place of `unlearning.forkserver.start`: a server that ends with the stack."""
-    listener, (stdin, alive) = listen(), CONTEXT.Pipe(duplex=False)
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}  # as the real one: before shap's import
-    server = CONTEXT.Process(target=_serve, args=(stdin, listener, also, environment))
-    server.start()
+    """In place of `unlearning.forkserver.start`: a fork of this process, ending with the stack."""
+    listener, (stdin, alive) = listen(), os.pipe()
+    server = os.fork()
+    if server == 0:
+        os.close(alive)
+        _serve(stdin, listener, also)
+    os.close(stdin)
     listener.close()
-    stack.callback(server.join)
-    stack.callback(alive.close)
+    stack.callback(os.waitpid, server, 0)
+    stack.callback(os.close, alive)
 
 
-def _serve(
-    stdin: Connection, listener: socket.socket, also: Sequence[str], environment: Mapping[str, str]
-) -> None:
-    os.setpgrp()
-    os.dup2(stdin.fileno(), 0)
-    sys.stdin = os.fdopen(0, encoding="utf-8")
-    sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
-    os.environ.clear()
-    os.environ.update(environment)
-    threadpoolctl.threadpool_limits(1)
-    module("unlearning.forkserver", str(listener.detach()), *also)
+def _serve(stdin: int, listener: socket.socket, also: Sequence[str]) -> NoReturn:
+    try:
+        os.setpgrp()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)  # not Snakemake's
+        os.dup2(stdin, 0)
+        sys.stdin = os.fdopen(0, encoding="utf-8")
+        os.environ["NUMBA_DISABLE_JIT"] = "1"  # as the real one: before shap's import
+        threadpoolctl.threadpool_limits(1)
+        module("unlearning.forkserver", str(listener.detach()), *also)
+    finally:
+        os._exit(0)
 
 
 def module(name: str, *words: str) -> None:
