@@ -79,7 +79,9 @@ def begin():
         progress.expected |= progress.seconds(
             CONFIG, DATASETS, MEASURED, RESULT_FIGURES
         )
-    forkserver.start(loaded())
+    jobs = list(workflow.dag.needrun_jobs())
+    if len(jobs) > 2:  # fewer are done before a server is ready
+        forkserver.start(loaded({job.rule.name for job in jobs}))
     # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
     # thread holds at that moment, as it starts a job, would never be free again.
     workflow.scheduler._lock = threading.RLock()
@@ -89,9 +91,11 @@ def begin():
         workflow.scheduler.job_rate_limiter = None
 
 
-def loaded():
-    """What jobs need not import again when they are forked: of others and of this library."""
-    modules = ["pandas", "matplotlib.pyplot", *(["shap"] if UNDERSTANDING else [])]
+def loaded(rules):
+    """What jobs of these rules need not import again when they are forked: theirs and ours."""
+    modules = ["pandas"]
+    modules += ["matplotlib.pyplot"] if "plot" in rules else []
+    modules += ["shap"] if {"explain", "shortcut"} & rules else []
     for verb in ("train", "score", "attack", "probe", "draw"):
         modules += stage_modules(verb)
     for e in EXPERIMENTS.values():
