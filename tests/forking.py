@@ -108,7 +108,9 @@ def _serve(stdin: int, listener: socket.socket, also: Sequence[str]) -> NoReturn
         sys.stdin = os.fdopen(0, encoding="utf-8")
         os.environ["NUMBA_DISABLE_JIT"] = "1"  # as the real one: before shap's import
         threadpoolctl.threadpool_limits(1)
-        module("unlearning.forkserver", str(listener.detach()), *also)
+        from unlearning import forkserver
+
+        forkserver.serve(listener, also)
     finally:
         os._exit(0)
 
