@@ -17,6 +17,7 @@ from alternatives import JOB, in_turn
 from here import ROOT, embedded_data, library
 
 from unlearning import forkserver
+from unlearning.entry import stage_modules
 from unlearning.files import canonical_json, read_json
 
 FOLDER = forkserver.FOLDER
@@ -79,8 +80,9 @@ def seconds_to_first_step(
 @contextlib.contextmanager
 def _server() -> Iterator[None]:
     """The server that Snakemake starts, ready for jobs."""
-    server = forkserver.start()
-    subprocess.run([sys.executable, "-m", "unlearning", "score", "--help"], stdout=-3, check=True)
+    server = forkserver.start(stage_modules("train", "strided_cnn"))
+    asked = [sys.executable, "-m", "unlearning", "score", "--help"]
+    subprocess.run(asked, stdout=subprocess.DEVNULL, check=True)  # waits until it is ready
     yield
     server.communicate()
     del os.environ[FOLDER]

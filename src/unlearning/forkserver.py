@@ -106,7 +106,8 @@ def _answer(connection: socket.socket, known: set[tuple[str, int, int]]) -> None
     """
     status = 1
     try:
-        connection.send(b".")  # the server was ready: see delegate
+        with contextlib.suppress(OSError):  # the command may have been killed: see _end_with
+            connection.send(b".")  # see delegate
         header, streams, _, _ = socket.recv_fds(connection, 8, 2)
         with connection.makefile("rb") as pipe:
             job = json.loads(pipe.read(int.from_bytes(header, "big")))

@@ -33,7 +33,7 @@ from unlearning.provenance import code_hash, script_hash
 from unlearning.stages.gather import FINDINGS
 from unlearning.yaml_files import read_yaml
 
-# The DAG is many objects that stay: looking through them for garbage was a seventh of planning.
+# The DAG is many objects that stay: looking through them for garbage was a seventh and more of planning.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
 
@@ -91,11 +91,11 @@ def begin():
         workflow.scheduler.job_rate_limiter = None
 
 
-def loaded(rules):
+def loaded(names):
     """What jobs of these rules need not import again when they are forked: theirs and ours."""
     modules = ["pandas"]
-    modules += ["matplotlib.pyplot"] if "plot" in rules else []
-    modules += ["shap"] if {"explain", "shortcut"} & rules else []
+    modules += ["matplotlib.pyplot"] if "plot" in names else []
+    modules += ["shap"] if {"explain", "shortcut"} & names else []
     for verb in ("train", "score", "attack", "probe", "draw"):
         modules += stage_modules(verb)
     for e in EXPERIMENTS.values():
