@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import common
 import pandas as pd
 from matplotlib.axes import Axes
@@ -58,10 +56,9 @@ def numbers(panel: common.Panel) -> pd.DataFrame:
                 continue
             identity = {name: getattr(panel, name) for name in COLUMNS[:4]}
             identity |= {"method": method, "images": images, "metric": metric}
-            for cell in done.to_dict("records"):
-                where = {name: cell[name] for name in ("split", "train_seed", "unlearn_seed")}
-                accuracy = {"kind": "cell", "accuracy_percent": 100 * cell[metric]}
-                rows.append(identity | where | accuracy)
+            where = done[["split", "train_seed", "unlearn_seed"]].to_dict("records")
+            for place, value in zip(where, done[metric], strict=True):
+                rows.append(identity | place | {"kind": "cell", "accuracy_percent": 100 * value})
             summary = summarise_metric(done, metric)
             accuracy = {"accuracy_percent": 100 * summary.mean, "sd_percent": 100 * summary.sd}
             rows.append(
@@ -75,27 +72,26 @@ def draw_panel(axes: Axes, drawn: pd.DataFrame, heights: dict[str, int]) -> None
     for metric, rows in drawn.groupby("metric", sort=False):
         colour, marker = LOOK[metric.partition("_")[0]]
         side = {"retain": -1, "forget": 1}.get(metric.partition("_")[0], 0)
-        for row in rows.itertuples():
-            y, x = heights[row.method] + 0.14 * side, row.accuracy_percent
-            if row.kind == "cell":  # beside its mean, which would hide it
-                y += 0.2 * (side or 1)
-                axes.plot(x, y, "o", color=colour, alpha=0.5, markersize=2, markeredgewidth=0)
-            else:
-                sd = None if math.isnan(row.sd_percent) else row.sd_percent
-                axes.errorbar(
-                    x,
-                    y,
-                    xerr=sd,
-                    fmt=marker,
-                    color=colour,
-                    markersize=4,
-                    markeredgecolor="white",
-                    markeredgewidth=0.4,
-                    elinewidth=0.8,
-                    zorder=3,
-                )
-                if row.method == "oracle":
-                    axes.axvline(x, color=colour, linestyle=":", linewidth=0.9, zorder=1)
+        places = rows["method"].map(heights) + 0.14 * side
+        single = rows["kind"] == "cell"
+        beside = places[single] + 0.2 * (side or 1)  # its mean would hide it
+        cell = {"color": colour, "alpha": 0.5, "markersize": 2, "markeredgewidth": 0}
+        axes.plot(rows.loc[single, "accuracy_percent"], beside, "o", **cell)
+        means = rows[~single]
+        axes.errorbar(
+            means["accuracy_percent"],
+            places[~single],
+            xerr=means["sd_percent"].fillna(0),
+            fmt=marker,
+            color=colour,
+            markersize=4,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            elinewidth=0.8,
+            zorder=3,
+        )
+        for x in means.loc[means["method"] == "oracle", "accuracy_percent"]:
+            axes.axvline(x, color=colour, linestyle=":", linewidth=0.9, zorder=1)
 
 
 def draw_row(left: Axes, right: Axes, panel: common.Panel, drawn: pd.DataFrame) -> None:

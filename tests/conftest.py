@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import functools
 import importlib
+import pickle
 import subprocess
 from pathlib import Path
 
@@ -421,10 +423,25 @@ class TinyRun:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory, _one_thread) -> TinyRun:
-    """Every verb from split to collect, run once on the CPU; half of it would be the SVC."""
+def tiny_run(tmp_path_factory, worker_id, _one_thread) -> TinyRun:
+    """Every verb from split to collect, run once on the CPU; half of it would be the SVC.
+
+    Of several processes of pytest the first that asks makes it, for all; tests leave it as it is.
+    """
+    if worker_id == "master":
+        return _tiny_run(tmp_path_factory.mktemp("tiny"))
+    folder = tmp_path_factory.getbasetemp().parent / "tiny"
+    made = folder / "run.pickle"
+    with open(folder.with_suffix(".lock"), "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            made.write_bytes(pickle.dumps(_tiny_run(folder)))
+    return pickle.loads(made.read_bytes())
+
+
+def _tiny_run(folder: Path) -> TinyRun:
     few = functools.partial(membership.svc_attack, repeats=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(membership, "svc_attack", few)
         patch.setenv("UNLEARNING_DEVICE", "cpu")
-        return TinyRun(tmp_path_factory.mktemp("tiny")).everything()
+        return TinyRun(folder).everything()

@@ -35,31 +35,44 @@ CONTEXT.set_forkserver_preload(
 )
 
 
-def forked(
+def begun(
     function: Callable[..., object],
     *arguments: object,
     log: Path,
     folder: Path,
     environment: Mapping[str, str],
-    timeout: float,
-) -> int:
-    """The exit status of a process that calls a function of a module, as Python gives it.
+) -> multiprocessing.Process:
+    """A process, in a group of its own, that calls a function of a module.
 
     log: the file for its output, folder: where it works. The modules of PYTHONPATH in its
-    environment come first. Raises TimeoutError, with the process killed.
+    environment come first.
     """
-    begun = (function, arguments, log, folder, dict(environment))
-    process = CONTEXT.Process(target=_begin, args=begun)
+    place = (function, arguments, log, folder, dict(environment))
+    process = CONTEXT.Process(target=_begin, args=place)
     process.start()
-    process.join(timeout)
-    if process.is_alive():
+    return process
+
+
+def forked(
+    function: Callable[..., object], *arguments: object, log: Path, timeout: float, **place
+) -> int:
+    """The exit status, as Python gives it, of a process begun at a place.
+
+    Raises TimeoutError, with the process killed.
+    """
+    process = begun(function, *arguments, log=log, **place)
+    try:
+        process.join(timeout)
+        if process.is_alive():
+            said = log.read_text("utf-8", "replace")[-3000:]
+            raise TimeoutError(f"not done in {timeout} s: {said}")
+    finally:
         process.kill()
-        process.join()
-        raise TimeoutError(f"not done in {timeout} s: {log.read_text('utf-8', 'replace')[-3000:]}")
     return process.exitcode
 
 
 def _begin(function, arguments, log, folder, environment) -> None:
+    os.setpgrp()
     gc.freeze()  # a collection would walk through, and copy, what the forks share
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     for stream in (1, 2):
@@ -80,6 +93,7 @@ def snakemake(*words: str) -> None:
 
     with contextlib.ExitStack() as stack:
         forkserver.start = functools.partial(_start, stack, forkserver.listen)
+        forkserver.WORTH = 1  # a fork is ready at once
         sys.argv = ["snakemake", *words]
         cli.main([*words])
 

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import time
 
 import pandas as pd
 import pytest
@@ -39,22 +37,12 @@ def _workspace(root):
     return space
 
 
-def _begin(space):
-    """Snakemake making the tables of the small grid, in a process group of its own."""
-    return subprocess.Popen(
-        ["snakemake", "tables", "--cores", "2", "--configfile", "configs/small.yaml"],
-        cwd=space.root,
-        env=space.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def _tables(cores):
+    return ("tables", "--cores", cores, "--configfile", "configs/small.yaml")
 
 
 def _finish(space, cores):
-    words = ("tables", "--cores", cores, "--configfile", "configs/small.yaml")
-    status, text = space.command("snakemake", *words)
+    status, text = space.command("snakemake", *_tables(cores))
     assert status == 0, text
 
 
@@ -63,15 +51,11 @@ def twice(tmp_path_factory):
     """The folders of two runs of one config: on one core, and on two, ended half way, resumed."""
     whole, broken = (_workspace(tmp_path_factory.mktemp(name)) for name in ("whole", "broken"))
     _finish(whole, "1")
-    first = _begin(broken)
     made = broken.root / "results/small/fashion_mnist_mini-strided_cnn/originals"
-    deadline = time.monotonic() + 120
-    while not list(made.glob("*/record.json")):
-        assert first.poll() is None and time.monotonic() < deadline, "nothing to interrupt"
-        time.sleep(0.02)
-    os.killpg(first.pid, signal.SIGTERM)
-    first.communicate(timeout=60)
-    assert first.returncode != 0
+    with broken.begun(*_tables("2")) as first:
+        first.until(lambda: list(made.glob("*/record.json")))
+        os.killpg(first.process.pid, signal.SIGTERM)
+        assert first.ended(60)[0] != 0
     assert not (broken.root / "results/small/runs.csv").exists()
     _finish(broken, "2")
     return [space.root / "results/small" for space in (whole, broken)]

@@ -10,16 +10,14 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import ledger
 import pytest
 import yaml
 from faults import leftovers, mounted
-from workspace import Workspace
+from workspace import Running, Workspace
 
 from unlearning.metrics.names import COSTS
 
@@ -179,10 +177,8 @@ def clear(space: Workspace, *methods: str) -> None:
         shutil.rmtree(space.root / GROUP / method)
 
 
-def begin(space: Workspace, *words: str) -> subprocess.Popen:
-    command = ["snakemake", RUNS, *words, "--cores", "2", "--configfile", "configs/tiny.yaml"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=space.root, env=space.environment(), **pipes)
+def begin(space: Workspace, *words: str) -> contextlib.AbstractContextManager[Running]:
+    return space.begun(RUNS, *words, "--cores", "2", "--configfile", "configs/tiny.yaml")
 
 
 def jobs_of(space: Workspace, *words: str) -> list[int]:
@@ -201,15 +197,11 @@ def jobs_of(space: Workspace, *words: str) -> list[int]:
 def test_a_killed_job_stops_no_other_and_is_all_that_runs_again(space):
     before = found(space)
     clear(space, "duck", "fine_tuning")
-    with begin(space, "--keep-going") as process:
-        limit = time.monotonic() + 100
-        while not (found_jobs := jobs_of(space, "unlearn", '"method":"duck"')):
-            assert process.poll() is None and time.monotonic() < limit
-            time.sleep(0.005)
-        for number in found_jobs:
+    with begin(space, "--keep-going") as running:
+        for number in running.until(lambda: jobs_of(space, "unlearn", '"method":"duck"')):
             os.kill(number, signal.SIGKILL)
-        text = process.communicate()[0]
-    wrong = [] if process.returncode == 1 else [text]
+        status, text = running.ended()
+    wrong = [] if status == 1 else [text]
     wrong += [] if (space.root / GROUP / "fine_tuning/unlearn-0/record.json").exists() else [text]
     again = space.planned(RUNS)
     wrong += [] if again == {"unlearn": 1, **MEASURED} else [str(again)]
@@ -224,14 +216,11 @@ def test_a_second_snakemake_on_one_dag_is_refused_and_writes_nothing(space):
     for path in (space.root / "results").rglob("*.safetensors"):
         times[path] = path.stat().st_mtime_ns
     with begin(space) as first:
-        limit = time.monotonic() + 100
-        while not jobs_of(space, "unlearn"):
-            assert first.poll() is None and time.monotonic() < limit
-            time.sleep(0.005)
+        first.until(lambda: jobs_of(space, "unlearn"))
         status, text = space.snakemake(RUNS)
-        words = first.communicate()[0]
+        ended, words = first.ended()
     wrong = [] if status == 1 and "lock" in text.lower() and "Traceback" not in text else [text]
-    wrong += [] if first.returncode == 0 else [words]
+    wrong += [] if ended == 0 else [words]
     wrong += [] if words.count("unlearn class-0") == 1 else [words]
     wrong += [str(path) for path, at in times.items() if path.stat().st_mtime_ns != at]
     wrong += run_again(space, before)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import forking
 
@@ -21,6 +25,32 @@ PARTS = (
     *("environment.yml", "pyproject.toml"),
 )
 EDITED = ("src", "configs", "figures", "paper")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process at work, whose output goes to a file."""
+
+    process: multiprocessing.Process
+    log: Path
+
+    def until(self, condition: Callable[[], object], seconds: float = 120) -> Any:
+        """What the condition gives as soon as it is true, while the process runs."""
+        end = time.monotonic() + seconds
+        while not (found := condition()):
+            assert self.process.is_alive() and time.monotonic() < end, self.text
+            time.sleep(0.005)
+        return found
+
+    def ended(self, seconds: float = 300) -> tuple[int, str]:
+        """Its exit status and its whole output, once it has ended."""
+        self.process.join(seconds)
+        assert not self.process.is_alive(), self.text
+        return self.process.exitcode, self.text
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
 
 @dataclass(frozen=True)
@@ -75,9 +105,22 @@ class Workspace:
     def _forked(self, function: Callable[..., None], *words: str, timeout: int) -> tuple[int, str]:
         with tempfile.NamedTemporaryFile() as said:
             log = Path(said.name)
-            place = {"log": log, "folder": self.root, "environment": self.environment()}
-            status = forking.forked(function, *words, timeout=timeout, **place)
+            place = {"folder": self.root, "environment": self.environment()}
+            status = forking.forked(function, *words, log=log, timeout=timeout, **place)
             return status, log.read_text(encoding="utf-8", errors="replace")
+
+    @contextlib.contextmanager
+    def begun(self, *words: str) -> Iterator[Running]:
+        """Snakemake at work, in a process group of its own, which is killed after the block."""
+        with tempfile.NamedTemporaryFile() as said:
+            log = Path(said.name)
+            place = {"log": log, "folder": self.root, "environment": self.environment()}
+            running = Running(forking.begun(forking.snakemake, *words, **place), log)
+            try:
+                yield running
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(running.process.pid, signal.SIGKILL)
 
     def snakemake(self, *words: str, config: str = "configs/tiny.yaml") -> tuple[int, str]:
         """Run Snakemake on a config of the copy."""

@@ -31,6 +31,7 @@ from unlearning.delegate import FOLDER, address
 
 PRELOADED = ("torch", "safetensors.torch", "pydantic", "tqdm", "sklearn.svm")
 LIBRARY = Path(__file__).parent
+WORTH = 3  # jobs: fewer are done before a server is ready
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 

@@ -237,10 +237,13 @@ def test_a_group_holds_one_gpu_however_many_of_its_jobs_want_it(cluster, submitt
     targets = [str(record.relative_to(space.root)) for record in records]
     grouped = ("--groups", "unlearn=unlearn", "--group-components", "unlearn=10", "--")
     submission = Submission(cluster, space, "gpu", *grouped, *targets)
-    assert submission.wait() == 0, submission.text
+    submission.until(lambda: "RUNNING" in states(submission), "the group at work")
     (job,) = submission.jobs()
     assert job["TresPerJob"] == "gres:gpu:1"
     assert job["TimeLimit"] == "02:21:00"  # one after another: the minutes add
+    cluster.run("scancel", job["JobId"])
+    submission.process.terminate()
+    submission.wait()
 
 
 def test_a_cancelled_training_goes_on_where_it_stopped(cluster, local, tmp_path):

@@ -80,7 +80,7 @@ def begin():
             CONFIG, DATASETS, MEASURED, RESULT_FIGURES
         )
     jobs = list(workflow.dag.needrun_jobs())
-    if len(jobs) > 2:  # fewer are done before a server is ready
+    if len(jobs) >= forkserver.WORTH:
         forkserver.start(loaded({job.rule.name for job in jobs}))
     # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
     # thread holds at that moment, as it starts a job, would never be free again.
