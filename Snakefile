@@ -13,6 +13,7 @@ if not workflow.configfiles:  # none was given: a config never merges with anoth
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/start.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/unlearn.smk"
@@ -36,22 +37,22 @@ rule all:
 rule data:
     """Data sets and pretrained weights alone, e.g. on a login node that has the network."""
     input:
-        FETCHED,
+        [job.outputs["data"] for job in JOBS.fetched()],
 
 
 rule models:
     """The originals and the oracles alone."""
     input:
-        MODELS,
+        [job.outputs["model"] for job in JOBS.models()],
 
 
 rule tables:
     """The tables as CSV, Markdown, LaTeX and HTML."""
     input:
-        TABLES + (STUDY_PAGES if STUDY_CELLS else []),
+        TABLED + (STUDY_PAGES if STUDIES else []),
 
 
 rule figures:
     """The figures as SVG, PDF and PNG, each with its numbers as CSV."""
     input:
-        FIGURES + (DRAWN if STUDY_CELLS else []),
+        PICTURES,

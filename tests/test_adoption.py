@@ -14,7 +14,9 @@ from workspace import Workspace
 from unlearning import adoption, grid, identity
 from unlearning.compare import compare
 from unlearning.config import ConfigError, parse
+from unlearning.data.catalogue import catalogue
 from unlearning.files import read_json, sha256_file, write_json
+from unlearning.jobs import Jobs
 from unlearning.records import RECORD, SEAL, check_made, read_record, write_record
 from unlearning.stages import adopt, verify
 
@@ -36,6 +38,7 @@ SMALL = {
 MAKING = ("train_original", "train_oracle", "train_shadow", "evaluate", "unlearn")
 CONFIG = "configs/small.yaml"
 RUNS = "results/small/runs.csv"
+DATASETS = catalogue()
 
 
 def changed(models, **experiment):
@@ -50,7 +53,7 @@ def changed(models, **experiment):
 def planned(raw, root, data):
     """What a run in `root` takes, and all that it needs; data: where the packed data set is."""
     config = parse(raw, "small.yaml")
-    needs = adoption.wanted(config.experiments, METHOD_FILES)
+    needs = adoption.wanted(Jobs(config, DATASETS, methods=METHOD_FILES))
     for one in needs.values():
         object.__setattr__(one, "data", str(data))
     return adoption.given(config, needs, root, "small.yaml"), needs
@@ -63,7 +66,8 @@ def finish(root, raw, data):
     for split in grid.splits(experiment):
         content = {"settings": split.settings, "forget": [1]}
         write_json(root / experiment.label / split.path, content)
-    for folder, one in adoption.wanted(config.experiments, METHOD_FILES).items():
+    wanted = adoption.wanted(Jobs(config, DATASETS, methods=METHOD_FILES))
+    for folder, one in wanted.items():
         inputs = {"data": sha256_file(data)}
         inputs |= {"split": sha256_file(root / one.split_file)} if one.split else {}
         for role, start in one.made_from.items():

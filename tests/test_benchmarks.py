@@ -213,7 +213,7 @@ def test_alternatives_take_turns_in_processes_with_their_own_environment():
 
 
 def test_the_environment_of_a_job_is_that_of_the_workflow():
-    rules = (PROJECT / "workflow/rules/common.smk").read_text(encoding="utf-8")
+    rules = (PROJECT / "workflow/rules/start.smk").read_text(encoding="utf-8")
     sizes = {str(2**32): "2**32", str(2**30): "2**30"}
     for name, value in alternatives.JOB.items():
         assert f'"{name}", str({sizes[value]})' in rules

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unlearning import grid, hyperparameters, identity
-from unlearning.config import ConfigError, Experiment, RunConfig
+from unlearning import grid
+from unlearning.config import ConfigError, RunConfig
 from unlearning.files import (
     DamagedFile,
     canonical_json,
@@ -24,6 +24,8 @@ from unlearning.files import (
     sha256_file,
     write_sealed,
 )
+from unlearning.job import Job, walk
+from unlearning.jobs import Jobs
 from unlearning.models import ERM, PRETRAINED
 from unlearning.recipe import Recipe, shown
 from unlearning.records import RECORD, SEAL, read_record
@@ -39,6 +41,14 @@ FILES = {
     "unlearn": ("model", "outputs"),
 }
 """What each verb makes beside its record."""
+VERBS = {
+    "train_original": "train",
+    "train_oracle": "train",
+    "train_shadow": "shadow",
+    "evaluate": "evaluate",
+    "unlearn": "unlearn",
+}
+"""The rules whose work can be taken, and their verbs."""
 ASIDE = ("threads",)
 """Settings that say how a job ran, not what it makes."""
 
@@ -68,68 +78,39 @@ class Wanted:
         return Path(root, self.data) if self.poisoned else Path(self.data)
 
 
-def wanted(
-    experiments: Iterable[Experiment], methods: str | Path = hyperparameters.FOLDER
-) -> dict[str, Wanted]:
-    """Everything that experiments train, evaluate and unlearn, by folder; what is needed first."""
-    experiments = list(experiments)
-    by_label = {e.label: e for e in experiments}
-    found: dict[str, Wanted] = {}
-    for experiment in experiments:
-        splits = {(s.scenario, s.key): s for s in grid.splits(experiment)}
-        home = by_label[experiment.models_of or experiment.label]
-        for cell in grid.cells_of(experiment):
-            method = next(v.method for v in experiment.variants if v.name == cell.method)
-            if hyperparameters.defined(method, cell.scenario, methods):
-                split = splits[cell.scenario, cell.split]
-                for one in _of_cell(cell, method, experiment, home, split, methods):
-                    found.setdefault(one.folder, one)
-        for number in range(experiment.attacks.shadows if experiment.attacks else 0):
-            settings = identity.shadow(experiment, number)
-            folder = f"{experiment.label}/shadows/{number}"
-            found[folder] = Wanted(folder, "shadow", _plain(settings), *_data(experiment))
-    return found
-
-
-def _of_cell(
-    cell: grid.Cell,
-    method: str,
-    experiment: Experiment,
-    home: Experiment,
-    split: grid.Split,
-    methods: str | Path,
-) -> Iterable[Wanted]:
-    """A cell, after the models that it is made from."""
-    seed, data = cell.train_seed, _data(home)
-    drawn = split, f"{home.label}/{split.path}"
-    if method == "oracle":
-        start = f"{home.label}/oracles/{cell.group}"
-        settings = identity.oracle(home, seed, cell.scenario, cell.split)
-        yield Wanted(start, "train", _plain(settings), *data, *drawn)
-        made_from = {"start": start}
-    else:
-        ending = identity.ending_of(method, methods)
-        start = f"{home.label}/originals{ending}/train-{seed}"
-        settings = _plain(identity.original(home, seed, ending))
-        made_from = {"start": start, "evaluated": f"{start}/evaluated"}
-        of = drawn if home.poisoned else ()
-        yield Wanted(start, "train", settings, *data, *of)
-        yield Wanted(
-            made_from["evaluated"], "evaluate", settings, *data, *of, made_from={"start": start}
+def wanted(jobs: Jobs) -> dict[str, Wanted]:
+    """Everything that a run trains, evaluates and unlearns, by folder; what is needed first."""
+    found = {}
+    for job in walk(jobs.made()):
+        if job.rule not in VERBS:
+            continue
+        files = job.inputs
+        data, split = files["data"], jobs.split_of(job) if "split" in files else None
+        poisoned = job.experiment.poisoned
+        if poisoned and split is None:  # an original: its data are those that the set poisons
+            split = grid.splits(job.experiment)[0]
+        drawn = f"{jobs.home(job.experiment).label}/{split.path}" if split else ""
+        found[job.folder] = Wanted(
+            job.folder,
+            VERBS[job.rule],
+            _plain(job.settings),
+            os.path.relpath(data, jobs.root) if poisoned else data,
+            poisoned,
+            split,
+            drawn,
+            {_role(need): need.folder for need in job.needs if need.rule in VERBS},
         )
-    settings = _plain(identity.unlearned(experiment, cell, methods))
-    yield Wanted(cell.folder, "unlearn", settings, *_data(experiment), *drawn, made_from=made_from)
-
-
-def _data(experiment: Experiment) -> tuple[str, bool]:
-    if experiment.poisoned:
-        return f"{experiment.label}/poisoned.safetensors", True
-    return f"data/{experiment.dataset}.safetensors", False
+    return found
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as a record gives them back."""
     return json.loads(canonical_json(settings))
+
+
+def _role(need: Job) -> str:
+    """The role of a model, or of an original's logits, in what is made from it."""
+    return "evaluated" if need.rule == "evaluate" else "start"
 
 
 @dataclass(frozen=True)

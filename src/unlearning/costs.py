@@ -12,21 +12,24 @@ from __future__ import annotations
 import csv
 import dataclasses
 import graphlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from unlearning import grid, hyperparameters, methods
-from unlearning.config import Experiment, RunConfig, Variant
+from unlearning import job as planning
+from unlearning.config import Experiment, RunConfig
 from unlearning.data.catalogue import DatasetInfo
+from unlearning.job import walk
+from unlearning.jobs import Jobs
 from unlearning.methods import ORIGINALS
-from unlearning.models import PRETRAINED
-from unlearning.plan import resolved
 
 FILE = "configs/costs.csv"
 TRAIN = "train"
 BYTES = 4  # of a logit
+TRAININGS = ("train_original", "train_oracle", "train_shadow")
+MEASURING = ("score", "attack", "ensemble", "probe", "examine", "map", "explain", "shortcut")
 PASSES = ("unlearn", "evaluate", "probe", "examine", "map", "explain", "shortcut")
 """Stages whose work is images through models."""
 
@@ -87,202 +90,108 @@ def jobs(
 
     weights: bytes of an architecture's weights. figures: those that are drawn.
     """
-    planned = _Planned(config, datasets, speed, weights, folder)
-    made = planned.measured()
-    studies = bool(grid.study_cells(config))
-    return list(planned.jobs.values()) + _report(config, made, figures, studies)
+    planned = Jobs(config.model_copy(update={"partial": False}), datasets, methods=folder)
+    works = _Works(planned, datasets, speed, weights)
+    found: dict[str, Job] = {}
+    made = []
+    for part, wanted in planned.by_part():
+        made.append(wanted.name)
+        for job in walk([wanted]):
+            if job.name not in found:
+                found[job.name] = works.job(job, part)
+    return list(found.values()) + _report(config, made, figures, bool(planned.study_cells))
 
 
-class _Planned:
-    """The jobs of a config up to its measurements, by name; each once, for who wants it first."""
+@dataclasses.dataclass(frozen=True)
+class _Works:
+    """How much work jobs are."""
 
-    def __init__(self, config, datasets, speed, weights, folder) -> None:
-        self.config, self.datasets, self.folder = config, datasets, folder
-        self.speed, self.weights = speed, weights
-        self.experiments = {e.label: e for e in config.experiments}
-        self.variants = {(e.label, v.name): v for e in config.experiments for v in e.variants}
-        self.splits = {
-            (e.label, s.scenario, s.key): s for e in config.experiments for s in grid.splits(e)
-        }
-        self.ensembles: dict[str, list[str]] = {}
-        self.jobs: dict[str, Job] = {}
-        self.part = ""
+    planned: Jobs
+    datasets: Mapping[str, DatasetInfo]
+    speed: Speed
+    weights: Callable[[str, DatasetInfo], float]
 
-    def add(self, *fields: Any, experiment: Experiment | None = None, **more: Any) -> str:
-        """Add a job, unless it is there; experiment: whose GPUs and threads it holds."""
+    def job(self, job: planning.Job, part: str) -> Job:
+        """The job with its work, and what it writes."""
+        kind, work, writes = job.rule, 1.0, 0.0
+        if job.rule in TRAININGS:
+            kind, work, writes = self._training(job)
+        elif job.rule == "unlearn":
+            kind = f"unlearn {job.settings['base_method']} {job.wildcards['scenario']}"
+            work, writes = self._unlearning(job)
+        elif job.rule == "evaluate":
+            info = self._info(job)
+            work = FORWARD * self._speed(job) * (info.train + info.test)
+        elif job.rule in MEASURING:
+            work = self._measuring(job)
         held = {}
-        if experiment is not None:
-            held = {"gpu": experiment.resources.gpu, "threads": experiment.resources.threads}
-        job = Job(*fields, part=self.part, **held, **more)
-        return self.jobs.setdefault(job.name, job).name
+        if job.rule in (*TRAININGS, *PASSES):
+            resources = job.experiment.resources
+            held = {"gpu": resources.gpu, "threads": resources.threads}
+        needs = tuple(need.name for need in job.needs)
+        fields = {"needs": needs, "writes": writes, "part": part, "folder": job.folder}
+        return Job(job.rule, job.name, kind, work, **fields, **held)
 
-    def measured(self) -> list[str]:
-        """Plan the trainings, cells and measurements; the names of all that is collected."""
-        cells = [*grid.cells(self.config), *grid.study_cells(self.config)]
-        ranks = grid.ranks(self.config)
-        parts = {}
-        for e in self.config.experiments:
-            parts |= {cell: e.listed[n].name for cell, n in grid.parts_of(e).items()}
-        cells.sort(key=lambda cell: ranks[cell.experiment, parts[cell]])
-        made, groups, collected = {}, {}, []
-        for cell in cells:
-            method = self.variant(cell).method
-            if hyperparameters.defined(method, cell.scenario, self.folder):
-                self.part = parts[cell] or cell.experiment
-                made[cell] = self.unlearn(cell)
-                if cell.unlearn_seed == self.experiments[cell.experiment].unlearn_seeds[0]:
-                    self.ensembles.setdefault(cell.ensemble, []).append(made[cell])
-                key = cell.experiment, cell.scenario, cell.split, cell.train_seed
-                groups.setdefault(key, []).append(cell)
-        for experiment in self.config.experiments:
-            if experiment.study != "shortcut":
-                collected += self.scores(experiment, made, parts)
-        for group in groups.values():
-            self.part = parts[group[-1]] or group[-1].experiment
-            collected += self.looks(group, made)
-        return [*collected, *made.values()]
+    def _info(self, job: planning.Job) -> DatasetInfo:
+        return self.datasets[job.experiment.dataset]
 
-    def variant(self, cell: grid.Cell) -> Variant:
-        return self.variants[cell.experiment, cell.method]
+    def _speed(self, job: planning.Job) -> float:
+        """Seconds of a training image of the model that a job starts from."""
+        arch = (job.settings or {}).get("start_arch") or (job.settings or {}).get("arch")
+        experiment = job.experiment
+        return self.speed(arch or experiment.arch, self._info(job), experiment.precision)
 
-    def data(self, experiment: Experiment) -> str:
-        fetched = self.add("fetch_dataset", f"data/{experiment.dataset}", "fetch_dataset", 1)
-        if not experiment.poisoned:
-            return fetched
-        return self.add("poison", f"poison/{experiment.label}", "poison", 1, (fetched,))
+    def _training(self, job: planning.Job) -> tuple[str, float, float]:
+        """Of an original, oracle or shadow model: kind, images times epochs, bytes written."""
+        info, arch = self._info(job), job.settings["arch"]
+        images: float = info.train
+        writes = self.weights(arch, info)
+        if job.rule == "train_oracle":
+            images -= self._forgotten(job)
+        if job.rule == "train_shadow":
+            images = 0.5 * (info.train + info.test)
+            writes = BYTES * info.classes * (info.train + info.test)
+        kind = train_kind(arch, info, job.experiment.precision)
+        return kind, images * epochs_of_full_size(job.experiment, info), writes
 
-    def train(self, experiment: Experiment, rule: str, name: str, arch: str, share: float, *needs):
-        """An original, oracle or shadow model on a share of the training images."""
-        kind, label, rest = name.split("/", 2)
-        kind = kind if kind.startswith("originals") else f"{kind}s"
-        info = self.datasets[experiment.dataset]
-        images = share * (info.train + (info.test if rule == "train_shadow" else 0))
-        outputs = BYTES * info.classes * (info.train + info.test)
-        if experiment.pretrained:
-            weights = f"data/weights/{PRETRAINED[experiment.arch]}"
-            needs = (*needs, self.add("fetch_weights", weights, "fetch_weights", 1))
-        return self.add(
-            rule,
-            name,
-            train_kind(arch, info, experiment.precision),
-            images * epochs_of_full_size(experiment, info),
-            (self.data(experiment), *needs),
-            experiment=experiment,
-            writes=outputs if rule == "train_shadow" else self.weights(arch, info),
-            folder=f"{label}/{kind}/{rest}",
-        )
+    def _forgotten(self, job: planning.Job) -> float:
+        """Training images in the forget set of a job."""
+        info = self._info(job)
+        settings = self.planned.split_of(job).settings
+        if settings["scenario"] == "class_removal":
+            return info.train * len(settings["classes"]) / info.classes
+        if settings["scenario"] == "shortcut_removal":
+            return settings["images"]
+        tenth = info.train * (settings["fraction"] or 0.1)  # the release's own indices are a tenth
+        return settings["count"] or tenth
 
-    def unlearn(self, cell: grid.Cell) -> str:
-        """One cell, with the training that it starts from."""
-        experiment, variant = self.experiments[cell.experiment], self.variant(cell)
-        home = self.experiments[experiment.models_of or cell.experiment]
-        info, method = self.datasets[experiment.dataset], variant.method
-        drawn = f"split/{home.label}/{cell.scenario}/{cell.split}"
-        drawn = self.add("make_split", drawn, "make_split", 1, (self.data(home),))
-        ending = hyperparameters.original_of(method, self.folder).removeprefix("original")
-        arch = home.arch + ending
-        c = self.speed(arch, info, experiment.precision)
-        name = f"originals{ending}/{home.label}/train-{cell.train_seed}"
-        start = self.train(home, "train_original", name, arch, 1)
-        split = self.splits[cell.experiment, cell.scenario, cell.split]
-        forget = _forgotten(split, info) * info.train
+    def _unlearning(self, job: planning.Job) -> tuple[float, float]:
+        """Of a cell: its images through the model in seconds, and bytes written."""
+        info, experiment = self._info(job), job.experiment
+        forget = self._forgotten(job)
         retain = info.train - forget
-        if method == "oracle":
-            name = f"oracle/{home.label}/{cell.group}"
-            start = self.train(home, "train_oracle", name, home.arch, retain / info.train, drawn)
         rows = forget + min(retain, experiment.retain_evaluated or retain) + info.test
+        arch = job.settings["start_arch"]
+        writes = self.weights(arch, info) + BYTES * info.classes * rows
+        method = job.settings["base_method"]
         if method in ORIGINALS:
-            everything = FORWARD * c * (info.train + info.test)
-            needs = (start, self.data(home))
-            folder = f"{self.jobs[start].folder}/evaluated"
-            look = ("evaluate", f"evaluate/{name}", "evaluate", everything, needs)
-            start = self.add(*look, experiment=home, folder=folder)
-            work = rows * info.classes
-        else:
-            settings = resolved(experiment, variant, cell.scenario, self.folder)
-            share = int(experiment.given[2:]) if experiment.given else 1
-            sizes = round(forget / share), round(retain / share)
-            passed = methods.images(method, settings, *sizes)
-            work = c * (passed + FORWARD * rows)
-        return self.add(
-            "unlearn",
-            f"unlearn/{cell.experiment}/{cell.group}/{cell.method}-{cell.unlearn_seed}",
-            f"unlearn {method} {cell.scenario}",
-            work,
-            (start, drawn),
-            experiment=experiment,
-            writes=self.weights(arch, info) + BYTES * info.classes * rows,
-            folder=cell.folder,
-        )
+            return rows * info.classes, writes
+        share = int(experiment.given[2:]) if experiment.given else 1
+        sizes = round(forget / share), round(retain / share)
+        passed = methods.images(method, job.settings["hyperparameters"], *sizes)
+        return self._speed(job) * (passed + FORWARD * rows), writes
 
-    def scores(self, experiment: Experiment, made: Mapping, parts: Mapping) -> list[str]:
-        """The files of scores of an experiment, a group and part each."""
-        info, found = self.datasets[experiment.dataset], []
-        for file, members in grid.scored(experiment).items():
-            cells = [cell for cell in members if cell in made]
-            if cells:
-                self.part = parts[cells[0]] or experiment.label
-                arrays = len(cells) * (info.train + info.test) * info.classes
-                name = file.removesuffix(".json").replace("/scores/", "/", 1)
-                needs = tuple(made[cell] for cell in cells)
-                found.append(self.add("score", f"score/{name}", "score", arrays, needs))
-        return found
-
-    def looks(self, cells: list[grid.Cell], made: Mapping) -> list[str]:
-        """Everything else that is measured of a group: attacks, probes, ensembles, studies."""
-        first = cells[0]
-        experiment = self.experiments[first.experiment]
-        info, needs = self.datasets[experiment.dataset], tuple(made[cell] for cell in cells)
-        place = f"{first.experiment}/{first.group}"
-        arrays = len(cells) * (info.train + info.test) * info.classes
-        c = self.speed(experiment.arch, info, experiment.precision)
-        passes = len(cells) * info.train * c
-        oracle = any(self.variant(cell).method == "oracle" for cell in cells)
-        found = []
-        if experiment.attacks:
-            pool = tuple(
-                self.train(experiment, "train_shadow", f"shadow/{name}", experiment.arch, 0.5)
-                for name in (f"{first.experiment}/{k}" for k in range(experiment.attacks.shadows))
-            )
-            found.append(self.add("attack", f"attack/{place}", "attack", arrays, (*needs, *pool)))
-        if not experiment.study and oracle:
-            probe = ("probe", f"probe/{place}", "probe", passes, needs)
-            found.append(self.add(*probe, experiment=experiment))
-            if len(experiment.train_seeds) >= grid.FEWEST_SEEDS:
-                name = f"ensemble/{first.experiment}/{first.scenario}/{first.split}"
-                members = tuple(self.ensembles[first.ensemble])
-                work = arrays * len(experiment.train_seeds)
-                found.append(self.add("ensemble", name, "ensemble", work, members))
-        for stage in _looks(experiment, first.scenario, first.split, first.train_seed):
-            asked = experiment.attributions
-            work = passes
-            if stage == "explain":
-                work = len(cells) * asked.images * asked.evaluations * c
-            look = (stage, f"{stage}/{place}", stage, work, needs)
-            found.append(self.add(*look, experiment=experiment))
-        return found
-
-
-def _forgotten(split: grid.Split, info: DatasetInfo) -> float:
-    """The share of the training images that a forget set holds."""
-    settings = split.settings
-    if settings["scenario"] == "class_removal":
-        return len(settings["classes"]) / info.classes
-    if settings["scenario"] == "shortcut_removal":
-        return settings["images"] / info.train
-    count = settings["count"] / info.train if settings["count"] else None
-    return count or settings["fraction"] or 0.1  # the release's own indices are a tenth
-
-
-def _looks(experiment: Experiment, scenario: str, split: str, seed: int) -> list[str]:
-    """The stages that look into the models of a group (as `looked_into` of studies.smk)."""
-    if experiment.study == "shortcut":
-        return ["shortcut"]
-    if experiment.study != "feature_space" or scenario != "class_removal":
-        return []
-    first = grid.splits(experiment)[0].key == split and experiment.train_seeds[0] == seed
-    explained = ["explain"] if experiment.attributions else []
-    return ["examine", *explained, *(["map"] if first else [])]
+    def _measuring(self, job: planning.Job) -> float:
+        """Of what is measured of cells: numbers of their logits, or images through their models."""
+        info = self._info(job)
+        cells = sum(need.rule == "unlearn" for need in job.needs)
+        if job.rule in ("score", "attack", "ensemble"):
+            return cells * (info.train + info.test) * info.classes
+        seconds = self.speed(job.experiment.arch, info, job.experiment.precision)
+        if job.rule == "explain":
+            asked = job.experiment.attributions
+            return cells * asked.images * asked.evaluations * seconds
+        return cells * info.train * seconds
 
 
 def _report(config: RunConfig, made: list[str], figures: Iterable[str], studies: bool) -> list[Job]:
@@ -362,6 +271,12 @@ def longest(found: Iterable[Job], spent: Mapping[str, float]) -> tuple[float, li
         chain.append(last)
         last = done[last][1]
     return total, chain[::-1]
+
+
+def memory_mb(table: Mapping[str, Cost], rule: str) -> float:
+    """What a job of a rule may need: half as much again as its measured peak, or 2000."""
+    peaks = [1.5 * c.memory_mb for kind, c in table.items() if kind.split()[0] == rule]
+    return max((mb for mb in peaks if not math.isnan(mb)), default=2000)
 
 
 def counts(found: Iterable[Job]) -> Counter[str]:

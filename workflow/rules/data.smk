@@ -47,18 +47,18 @@ rule fetch_weights:
 rule make_split:
     """Draw one forget set and write its indices with their hash."""
     input:
-        data=data_of,
+        unpack(job("make_split", "inputs")),
     output:
-        split_file(),
+        made("make_split")["split"],
     log:
-        results("logs/split/{experiment}/{scenario}/{split}.log"),
+        log_of("make_split"),
     priority: early(45)
     conda:
         "../../environment.yml"
     resources:
         mem_mb=memory("make_split"),
     params:
-        settings=lambda w: canonical_json(split_of(w).settings),
+        settings=settings("make_split"),
         code=code("split"),
     message:
         "split {wildcards.scenario} {wildcards.split} of {wildcards.experiment}"

@@ -19,7 +19,7 @@ rule estimate:
         "../../environment.yml"
     params:
         config=canonical_json(CONFIG.model_dump()),
-        figures=[*RESULT_FIGURES, *(STUDY_FIGURES if STUDY_CELLS else [])],
+        figures=[*FIGURES, *(STUDY_FIGURES if STUDIES else [])],
         gpu=config.get("gpu", "a100"),
         cores=lambda w: workflow.cores,
     message:
@@ -50,7 +50,7 @@ rule resolve_config:
 rule collect:
     """One row a cell: pure concatenation of records and metrics, and the manifest of records."""
     input:
-        lambda w: finished(CELLS) + beyond_scores(),
+        lambda w: results_of(JOBS.collected()),
         config=results("config.json"),
     output:
         runs=results("runs.csv"),
@@ -74,7 +74,7 @@ rule collect:
 rule first_table:
     """The table of class removal as soon as its cells are scored; it is shown meanwhile."""
     input:
-        lambda w: finished(first_cells()),
+        lambda w: results_of(JOBS.first()),
         config=results("config.json"),
     output:
         runs=results("first/runs.csv"),
@@ -103,7 +103,7 @@ rule tabulate:
         runs=measured("runs.csv"),
         ensembles=measured("ensembles.csv"),
     output:
-        TABLES,
+        TABLED,
     log:
         results("logs/tabulate.log"),
     conda:
@@ -123,9 +123,7 @@ rule tabulate:
 rule plot:
     """One figure, from its CSV file alone."""
     input:
-        lambda w: measured(
-            f"{(RESULT_FIGURES | STUDY_FIGURES | TUNING_FIGURES)[w.figure]}.csv"
-        ),
+        lambda w: measured(f"{SOURCES[w.figure]}.csv"),
     output:
         multiext(results("figures/{figure}"), ".svg", ".pdf", ".png", ".csv"),
     log:
@@ -137,7 +135,9 @@ rule plot:
     params:
         stem=lambda w, output: os.path.splitext(output[0])[0],
         script="figures/{figure}.py",
-        code=lambda w: figure_code(w.figure),
+        code=lambda w: script_hash(
+            f"figures/{w.figure}.py", "figures/common.py", "figures/style.mplstyle"
+        ),
     message:
         "draw {wildcards.figure}"
     shell:
@@ -156,7 +156,7 @@ rule tune:
 rule rank_candidates:
     """Which candidate of each method is best on images that no table reports (`search`)."""
     input:
-        lambda w: finished(TUNING_CELLS),
+        lambda w: results_of(JOBS.ranked()),
         config=results("config.json"),
     output:
         trace=results("tuning.csv"),

@@ -5,12 +5,11 @@
 rule train_original:
     """Train an original model; an interrupted training goes on where it stopped."""
     input:
-        unpack(trained_from),
+        unpack(job("train_original", "inputs")),
     output:
-        model=original("model.safetensors"),
-        record=original("record.json"),
+        **made("train_original"),
     log:
-        results("logs/{trunk}/{experiment}/train-{train_seed}.log"),
+        log_of("train_original"),
     priority: early(50)  # everything waits for it
     conda:
         "../../environment.yml"
@@ -20,34 +19,30 @@ rule train_original:
         mem_mb=grows("mem_mb"),
         gpu=resource_of("gpu"),
     params:
-        split="",
-        pretrained=from_weights,
-        settings=original_settings,
-        code=lambda w: code("train", json.loads(original_settings(w))["arch"]),
+        options=job("train_original", "options"),
+        settings=settings("train_original"),
+        code=job("train_original", "code_sha256"),
     message:
         "train {wildcards.trunk} of {wildcards.experiment}, seed {wildcards.train_seed}"
     shell:
         "UNLEARNING_GPU={resources.gpu}"
-        " python -m unlearning train --data {input.data} {params.split} {params.pretrained}"
+        " python -m unlearning train --data {input.data} {params.options}"
         " --settings {params.settings:q}"
         " --model {output.model} --record {output.record} > {log} 2>&1"
 
 
 use rule train_original as train_oracle with:
     input:
-        unpack(trained_from),
-        split=forget_set,
+        unpack(job("train_oracle", "inputs")),
     output:
-        model=oracle("model.safetensors"),
-        record=oracle("record.json"),
+        **made("train_oracle"),
     log:
-        results("logs/oracle/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
+        log_of("train_oracle"),
     priority: early(30)
     params:
-        split=lambda w, input: f"--split {input.split}",
-        pretrained=from_weights,
-        settings=oracle_settings,
-        code=lambda w: code("train", experiment_of(w).arch),
+        options=job("train_oracle", "options"),
+        settings=settings("train_oracle"),
+        code=job("train_oracle", "code_sha256"),
     message:
         "retrain the oracle of {wildcards.experiment} without {wildcards.split},"
         " seed {wildcards.train_seed}"
@@ -56,14 +51,11 @@ use rule train_original as train_oracle with:
 rule evaluate:
     """An original's logits on all images, for every cell that starts from it."""
     input:
-        data=data_of,
-        start=original("model.safetensors"),
-        start_record=original("record.json"),
+        unpack(job("evaluate", "inputs")),
     output:
-        outputs=original("evaluated/outputs.safetensors"),
-        record=original("evaluated/record.json"),
+        **made("evaluate"),
     log:
-        results("logs/evaluate/{trunk}/{experiment}/train-{train_seed}.log"),
+        log_of("evaluate"),
     priority: early(50)
     conda:
         "../../environment.yml"
@@ -73,8 +65,8 @@ rule evaluate:
         mem_mb=grows("mem_mb"),
         gpu=resource_of("gpu"),
     params:
-        settings=original_settings,
-        code=lambda w: code("evaluate", json.loads(original_settings(w))["arch"]),
+        settings=settings("evaluate"),
+        code=job("evaluate", "code_sha256"),
     message:
         "evaluate {wildcards.trunk} of {wildcards.experiment}, seed {wildcards.train_seed}"
     shell:
@@ -87,12 +79,11 @@ rule evaluate:
 rule train_shadow:
     """Train one shadow model of the pool that all attacks of an experiment share."""
     input:
-        unpack(trained_from),
+        unpack(job("train_shadow", "inputs")),
     output:
-        outputs=shadow("outputs.safetensors"),
-        record=shadow("record.json"),
+        **made("train_shadow"),
     log:
-        results("logs/shadow/{experiment}/{shadow}.log"),
+        log_of("train_shadow"),
     priority: early(5)
     conda:
         "../../environment.yml"
@@ -102,13 +93,13 @@ rule train_shadow:
         mem_mb=grows("mem_mb"),
         gpu=resource_of("gpu"),
     params:
-        pretrained=from_weights,
-        settings=shadow_settings,
-        code=lambda w: code("shadow", experiment_of(w).arch),
+        options=job("train_shadow", "options"),
+        settings=settings("train_shadow"),
+        code=job("train_shadow", "code_sha256"),
     message:
         "train shadow model {wildcards.shadow} of {wildcards.experiment}"
     shell:
         "UNLEARNING_GPU={resources.gpu}"
-        " python -m unlearning shadow --data {input.data} {params.pretrained}"
+        " python -m unlearning shadow --data {input.data} {params.options}"
         " --settings {params.settings:q}"
         " --outputs {output.outputs} --record {output.record} > {log} 2>&1"

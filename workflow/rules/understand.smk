@@ -1,5 +1,4 @@
 # Understanding: the studies of a run, what is found in their models, and how it is shown.
-# What the rules ask of the config is in studies.smk.
 
 
 localrules:
@@ -15,37 +14,34 @@ rule understanding:
 rule poison:
     """A data set whose training part teaches a shortcut."""
     input:
-        lambda w: f"data/{experiment_of(w).dataset}.safetensors",
+        unpack(job("poison", "inputs")),
     output:
-        data=results("{experiment}/poisoned.safetensors"),
-        facts=results("{experiment}/poisoned.json"),
+        **made("poison"),
     log:
-        results("logs/poison/{experiment}.log"),
+        log_of("poison"),
     priority: early(50)
     conda:
         "../../environment.yml"
     resources:
         mem_mb=lambda w, attempt: attempt * 8000,
     params:
-        settings=lambda w: canonical_json(grid.splits(experiment_of(w))[0].settings),
+        settings=settings("poison"),
         code=code("poison"),
     message:
         "poison the training images of {wildcards.experiment}"
     shell:
-        "python -m unlearning poison --data {input} --settings {params.settings:q}"
+        "python -m unlearning poison --data {input.data} --settings {params.settings:q}"
         " --out {output.data} > {log} 2>&1"
 
 
 rule examine:
     """Densities, silhouettes, margins and destinations, from stored models."""
     input:
-        cells_to_examine,
-        data=data_of,
-        split=forget_set,
+        unpack(job("examine", "inputs")),
     output:
-        group("examine"),
+        made("examine")["out"],
     log:
-        results("logs/examine/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
+        log_of("examine"),
     conda:
         "../../environment.yml"
     threads: resource_of("threads")
@@ -55,63 +51,60 @@ rule examine:
         gpu=resource_of("gpu"),
     params:
         verb="examine",
-        folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
-        cells=examined,
-        options=option("--settings", "features"),
-        code=lambda w: code("examine", experiment_of(w).arch),
+        options=job("examine", "options"),
+        code=job("examine", "code_sha256"),
     message:
         "examine the feature space of {wildcards.experiment} without {wildcards.split},"
         " train seed {wildcards.train_seed}"
     shell:
         "UNLEARNING_GPU={resources.gpu}"
         " python -m unlearning {params.verb} --data {input.data} --split {input.split}"
-        " --folder {params.folder} --cells {params.cells:q} {params.options}"
-        " --threads {threads} --out {output} > {log} 2>&1"
+        " {params.options} --threads {threads} --out {output} > {log} 2>&1"
 
 
 use rule examine as map with:
+    input:
+        unpack(job("map", "inputs")),
     output:
-        group("map"),
+        made("map")["out"],
     log:
-        results("logs/map/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
+        log_of("map"),
     params:
         verb="map",
-        folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
-        cells=examined,
-        options=option("--images", "features", "images"),
-        code=lambda w: code("map", experiment_of(w).arch),
+        options=job("map", "options"),
+        code=job("map", "code_sha256"),
     message:
         "map the embeddings of {wildcards.experiment} without {wildcards.split},"
         " train seed {wildcards.train_seed}"
 
 
 use rule examine as explain with:
+    input:
+        unpack(job("explain", "inputs")),
     output:
-        group("explain"),
+        made("explain")["out"],
     log:
-        results("logs/explain/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
+        log_of("explain"),
     params:
         verb="explain",
-        folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
-        cells=examined,
-        options=option("--settings", "attributions"),
-        code=lambda w: code("explain", experiment_of(w).arch),
+        options=job("explain", "options"),
+        code=job("explain", "code_sha256"),
     message:
         "explain images of {wildcards.split} of {wildcards.experiment},"
         " train seed {wildcards.train_seed}"
 
 
 use rule examine as shortcut with:
+    input:
+        unpack(job("shortcut", "inputs")),
     output:
-        group("shortcut"),
+        made("shortcut")["out"],
     log:
-        results("logs/shortcut/{experiment}/{scenario}/{split}/train-{train_seed}.log"),
+        log_of("shortcut"),
     params:
         verb="shortcut",
-        folder=results("{experiment}/runs/{scenario}/{split}/train-{train_seed}"),
-        cells=examined,
-        options=option("--attributions", "attributions"),
-        code=lambda w: code("shortcut", experiment_of(w).arch),
+        options=job("shortcut", "options"),
+        code=job("shortcut", "code_sha256"),
     message:
         "measure the shortcut of {wildcards.experiment}, train seed {wildcards.train_seed}"
 
@@ -119,10 +112,10 @@ use rule examine as shortcut with:
 rule gather:
     """What the studies found, as tidy CSV files."""
     input:
-        lambda w: found_in_studies(),
+        lambda w: results_of(JOBS.gathered()),
         config=results("config.json"),
     output:
-        STUDY_FILES,
+        [results(f"{name}.csv") for name in ("studies", "study_manifest", *FINDINGS)],
     log:
         results("logs/gather.log"),
     conda:

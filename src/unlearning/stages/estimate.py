@@ -16,6 +16,7 @@ from tabulate import tabulate
 from unlearning import adoption, costs
 from unlearning.config import RunConfig, parse
 from unlearning.data.catalogue import DatasetInfo, catalogue, weights_catalogue
+from unlearning.jobs import Jobs
 from unlearning.models import ERM, PRETRAINED
 from unlearning.pace import pace, size
 
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--gpu", default="a100", help=f"the GPU, a row of {GPUS}")
     options = parser.parse_args(argv)
     config = parse(json.loads(options.config), "--config")
-    needs = adoption.wanted(config.experiments if config.models else ())
+    needs = adoption.wanted(Jobs(config, catalogue())) if config.models else {}
     given = adoption.given(config, needs, f"results/{config.run}", "--config")
     table = costs.read(options.costs)
     found = Estimate(config, table, options.figures, options.gpu, taken=given.taken)
