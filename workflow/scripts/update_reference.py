@@ -18,13 +18,10 @@ import shutil
 from pathlib import Path
 
 from unlearning.metrics.names import STUDY_TABLES
+from unlearning.shown import STUDY_FIGURES
 from unlearning.stages.gather import FINDINGS
 
 PROJECT = Path(__file__).parents[2]
-STUDY_FIGURES = (
-    *("density", "destinations", "embedding_maps", "attributions", "attribution_maps"),
-    *("shortcut", "multiple_classes", "ablation", "architectures"),
-)
 STUDIES = (
     *("studies.csv", "study_manifest.csv", "config.json"),
     *(f"{name}.csv" for name in FINDINGS),
