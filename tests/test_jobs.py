@@ -6,7 +6,7 @@ import pytest
 from conftest import METHOD_FILES
 
 from unlearning.data.catalogue import catalogue
-from unlearning.job import LOGS, OUTPUTS, WILDCARDS, Job, results, walk
+from unlearning.job import LOGS, OUTPUTS, WILDCARDS, Job, files_of, walk
 from unlearning.jobs import Jobs
 from unlearning.plan import plan
 
@@ -125,7 +125,7 @@ def test_a_partial_run_has_the_cells_that_are_there():
 
 
 def test_results_are_records_of_cells_and_files_of_measurements():
-    found = results(jobs().collected())
+    found = files_of(jobs().collected())
     assert f"{PLACE.format('runs')}/duck/unlearn-0/record.json" in found
     assert f"{PLACE.format('attacks')}.json" in found and f"{PLACE.format('probes')}.json" in found
 

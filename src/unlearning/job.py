@@ -109,7 +109,7 @@ Source = tuple[Job, str]
 """A job, and the role of one of its files."""
 
 
-def results(jobs: Iterable[Job]) -> list[str]:
+def files_of(jobs: Iterable[Job]) -> list[str]:
     """The record of each model and cell, the file of each measurement."""
     return [job.outputs.get("record") or job.outputs["out"] for job in jobs]
 

@@ -9,7 +9,7 @@ from unlearning import costs, plan
 from unlearning.data.catalogue import catalogue, weights_catalogue
 from unlearning.entry import stage_modules
 from unlearning.files import canonical_json
-from unlearning.job import LOGS, OUTPUTS, results as results_of
+from unlearning.job import LOGS, OUTPUTS, files_of
 from unlearning.jobs import Jobs
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.provenance import code_hash, script_hash

@@ -50,7 +50,7 @@ rule resolve_config:
 rule collect:
     """One row a cell: pure concatenation of records and metrics, and the manifest of records."""
     input:
-        lambda w: results_of(JOBS.collected()),
+        lambda w: files_of(JOBS.collected()),
         config=results("config.json"),
     output:
         runs=results("runs.csv"),
@@ -74,7 +74,7 @@ rule collect:
 rule first_table:
     """The table of class removal as soon as its cells are scored; it is shown meanwhile."""
     input:
-        lambda w: results_of(JOBS.first()),
+        lambda w: files_of(JOBS.first()),
         config=results("config.json"),
     output:
         runs=results("first/runs.csv"),
@@ -156,7 +156,7 @@ rule tune:
 rule rank_candidates:
     """Which candidate of each method is best on images that no table reports (`search`)."""
     input:
-        lambda w: results_of(JOBS.ranked()),
+        lambda w: files_of(JOBS.ranked()),
         config=results("config.json"),
     output:
         trace=results("tuning.csv"),

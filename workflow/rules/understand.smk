@@ -112,7 +112,7 @@ use rule examine as shortcut with:
 rule gather:
     """What the studies found, as tidy CSV files."""
     input:
-        lambda w: results_of(JOBS.gathered()),
+        lambda w: files_of(JOBS.gathered()),
         config=results("config.json"),
     output:
         [results(f"{name}.csv") for name in ("studies", "study_manifest", *FINDINGS)],
