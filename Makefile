@@ -32,11 +32,12 @@ nightly: $(READY)
 	rm -rf results/reliability/nightly
 	UNLEARNING_NIGHTLY=1 python -m pytest --numprocesses auto --dist loadfile tests/test_fuzz_*.py
 
-# make lint        style of Python and of the workflow
+# make lint        style of Python and of the workflow, and which way imports point
 lint: $(READY)
 	ruff check
 	ruff format --check
 	snakefmt --check Snakefile workflow/rules
+	lint-imports --no-logo --no-cache
 	snakemake --lint
 
 format: $(READY)

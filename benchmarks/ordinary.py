@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from unlearning.data.batches import Images
 from unlearning.models.base import Classifier
-from unlearning.vision import torchvision
+from unlearning.runtime.vision import torchvision
 
 
 class ImageFolderInMemory(Dataset):

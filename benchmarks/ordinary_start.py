@@ -4,7 +4,7 @@ import matplotlib.pyplot  # noqa: F401
 import pandas  # noqa: F401
 import torch
 
-from unlearning.vision import torchvision
+from unlearning.runtime.vision import torchvision
 
 torchvision()
 model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))

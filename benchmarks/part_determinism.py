@@ -21,11 +21,11 @@ from part_duck import SEED, parts, problem, settings
 from part_training import start
 
 from unlearning.data.batches import load_dataset
-from unlearning.device import choose_device
 from unlearning.methods import duck
 from unlearning.metrics.aus import class_removal_aus
 from unlearning.recipe import Recipe
-from unlearning.training import accuracy, train
+from unlearning.runtime.device import choose_device
+from unlearning.training.loop import accuracy, train
 
 ARCH = "strided_cnn"
 RECIPE = {"batch_size": 128, "lr": 0.1, "schedule": "onecycle"}

@@ -16,11 +16,11 @@ from alternatives import JOB, Alternative, compare
 from here import CORES, ROOT, devices, embedded_data, flops
 from part_training import random_images, start
 
+from unlearning.config.hyperparameters import resolve
 from unlearning.data.batches import Images, index_batches, load_dataset
-from unlearning.device import has_bfloat16
-from unlearning.hyperparameters import resolve
 from unlearning.methods import duck, in_images
 from unlearning.methods.base import Problem
+from unlearning.runtime.device import has_bfloat16
 
 CLASS = 0
 SEED = 0

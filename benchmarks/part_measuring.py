@@ -15,7 +15,7 @@ from part_training import random_images, start
 
 from unlearning.metrics.membership import lira
 from unlearning.stages.score import score
-from unlearning.training import predict
+from unlearning.training.loop import predict
 
 CELLS, TRAIN, TEST, SHADOWS = 20, 3000, 1000, 8
 BATCH = 128

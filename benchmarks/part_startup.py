@@ -16,9 +16,9 @@ from typing import Any
 from alternatives import JOB, in_turn
 from here import ROOT, embedded_data, library
 
-from unlearning import forkserver
-from unlearning.entry import stage_modules
 from unlearning.files import canonical_json, read_json
+from unlearning.records.entry import stage_modules
+from unlearning.runtime import forkserver
 
 FOLDER = forkserver.FOLDER
 SETTINGS = {

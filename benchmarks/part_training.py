@@ -12,11 +12,11 @@ from alternatives import JOB, Alternative, compare
 from here import CORES, devices, flops
 
 from unlearning.data.batches import Dataset, Images
-from unlearning.device import has_bfloat16
 from unlearning.models.base import Classifier
 from unlearning.recipe import Recipe
-from unlearning.stages.train import new_model
-from unlearning.training import train
+from unlearning.runtime.device import has_bfloat16
+from unlearning.training.loop import train
+from unlearning.training.start import new_model
 
 BATCH = 128
 RECIPE = Recipe(
@@ -56,7 +56,7 @@ def start(arch: str, data: Images, seed: int = 0, precision: str = "float32") ->
 def ours(
     arch: str, channels: int, size: int, count: int, device: str, precision: str = "float32"
 ) -> Callable[[], int]:
-    """An epoch of `unlearning.training.train`, the data on the device."""
+    """An epoch of `unlearning.training.loop.train`, the data on the device."""
     data = random_images(count, channels, size, device)
     model = start(arch, data, precision=precision)
     indices = torch.arange(count, device=device)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unlearning.tables import by_method, summarise_metric
+from unlearning.results.runs import by_method, summarise_metric
 
 COLUMNS = [
     "scenario",

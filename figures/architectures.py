@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from unlearning.tables import by_method
+from unlearning.results.runs import by_method
 
 IDENTITY = ["scenario", "experiment", "dataset", "arch"]
 COLUMNS = [*IDENTITY, "method", *common.MEASURED]

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from unlearning.stats import interval
-from unlearning.tables import GROUP
+from unlearning.results.runs import GROUP
+from unlearning.stats.summary import interval
 
 IDENTITY = [*GROUP, "scenario", "output", "pair"]
 COLUMNS = [*IDENTITY, "kind", "split", "image", "correlation", "low", "high", "n"]
@@ -42,7 +42,7 @@ def numbers(rows: pd.DataFrame) -> pd.DataFrame:
 
     An image is one of one forget set, its correlations averaged over training seeds. `low` and
     `high` of quartiles are the 25th and 75th percentile around the median, those of the mean
-    its 95 % interval over images (`unlearning.stats.interval`).
+    its 95 % interval over images (`unlearning.stats.summary.interval`).
     """
     found = []
     for pair in PAIRS:

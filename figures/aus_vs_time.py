@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from unlearning.methods import ORIGINALS
-from unlearning.tables import by_method, summarise_metric
+from unlearning.results.runs import by_method, summarise_metric
 
 COLUMNS = [
     "scenario",

@@ -18,11 +18,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from unlearning.clock import reported
-from unlearning.failures import in_one_line
 from unlearning.files import whole, write_text
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.tables import (
+from unlearning.results.runs import (
     GROUP,
     by_method,
     nothing,
@@ -30,6 +28,7 @@ from unlearning.tables import (
     status_note,
     summarise_metric,
 )
+from unlearning.runtime.job import in_one_line, reported
 
 FORGET, RETAIN, NEITHER = "#D55E00", "#0072B2", "#4D4D4D"
 REFERENCE = {"original": "#8C8C8C", "oracle": "#000000"}

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unlearning.stats import summarise
-from unlearning.tables import GROUP
+from unlearning.results.runs import GROUP
+from unlearning.stats.summary import summarise
 
 TEXT = [*GROUP, "split", "train_seed", "model", "layer", "measure", "part"]
 PLACE = [*GROUP, "layer", "model", "part", "percentile"]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from unlearning.tables import by_method
+from unlearning.results.runs import by_method
 
 IDENTITY = ["scenario", "experiment", "dataset", "arch"]
 COLUMNS = [

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unlearning.comparisons import Ranks, average_ranks
 from unlearning.methods import ORIGINALS
-from unlearning.tables import by_method
+from unlearning.results.runs import by_method
+from unlearning.stats.comparisons import Ranks, average_ranks
 
 COLUMNS = [
     "scenario",

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.tables import GROUP, by_method
+from unlearning.results.runs import GROUP, by_method
 
 COLUMNS = [
     *("scenario", "experiment", "dataset", "arch", "method"),

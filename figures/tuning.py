@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from unlearning.config import PUBLISHED
 from unlearning.metrics.aus import SCENARIOS
+from unlearning.plan.tuning import PUBLISHED
 
 TEXT = ["dataset", "arch", "scenario", "method", "candidate", "settings", "chosen"]
 NUMBERS = ["aus_mean", "aus_sd"]

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from unlearning import grid, hyperparameters
-from unlearning.config import parse
+from unlearning.config import hyperparameters
+from unlearning.config.parsing import parse
 from unlearning.data.batches import Images
 from unlearning.data.surrogates import surrogate
 from unlearning.files import canonical_json, load_tensors, save_tensors, sha256_file, write_json
@@ -24,7 +24,8 @@ from unlearning.methods.base import Problem
 from unlearning.metrics import membership
 from unlearning.models import ERM, build, erm
 from unlearning.models.base import Classifier
-from unlearning.records import RECORD, read_record, write_record
+from unlearning.plan import grid
+from unlearning.records.record import RECORD, read_record, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = ("epochs", "repair_epochs", "noise_steps")  # settings cut short in the tests

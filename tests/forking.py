@@ -86,10 +86,10 @@ def _begin(function, arguments, log, folder, environment) -> None:
 
 
 def snakemake(*words: str) -> None:
-    """The command `snakemake`, the server for its jobs (unlearning.forkserver) a fork as well."""
+    """The command `snakemake`, the server for its jobs (runtime.forkserver) a fork as well."""
     from snakemake import cli
 
-    from unlearning import forkserver
+    from unlearning.runtime import forkserver
 
     with contextlib.ExitStack() as stack:
         forkserver.start = functools.partial(_start, stack, forkserver.listen)
@@ -101,7 +101,7 @@ def snakemake(*words: str) -> None:
 def _start(
     stack: contextlib.ExitStack, listen: Callable[[], socket.socket], also: Sequence[str] = ()
 ) -> None:
-    """In place of `unlearning.forkserver.start`: a fork of this process, ending with the stack."""
+    """In place of `runtime.forkserver.start`: a fork of this process, ending with the stack."""
     listener, (stdin, alive) = listen(), os.pipe()
     server = os.fork()
     if server == 0:
@@ -122,7 +122,7 @@ def _serve(stdin: int, listener: socket.socket, also: Sequence[str]) -> NoReturn
         sys.stdin = os.fdopen(0, encoding="utf-8")
         os.environ["NUMBA_DISABLE_JIT"] = "1"  # as the real one: before shap's import
         threadpoolctl.threadpool_limits(1)
-        from unlearning import forkserver
+        from unlearning.runtime import forkserver
 
         forkserver.serve(listener, also)
     finally:

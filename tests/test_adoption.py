@@ -11,14 +11,15 @@ import yaml
 from conftest import METHOD_FILES
 from workspace import Workspace
 
-from unlearning import adoption, grid, identity
-from unlearning.compare import compare
-from unlearning.config import ConfigError, parse
+from unlearning.config.parsing import ConfigError, parse
 from unlearning.data.catalogue import catalogue
 from unlearning.files import read_json, sha256_file, write_json
-from unlearning.jobs import Jobs
-from unlearning.records import RECORD, SEAL, check_made, read_record, write_record
+from unlearning.jobs import adoption
+from unlearning.jobs.run import Jobs
+from unlearning.plan import grid, identity
+from unlearning.records.record import RECORD, SEAL, check_made, read_record, write_record
 from unlearning.stages import adopt, verify
+from unlearning.trace.compare import compare
 
 SMALL = {
     "run": "small",
@@ -335,7 +336,7 @@ def test_a_second_run_trains_and_unlearns_nothing_and_finds_the_same(clones, sec
     assert status == 0 and "taken of small, as given" in text and "not here" not in text, text
 
     # Neither an edit of the code nor of a file's time makes what was taken again.
-    second.edit("src/unlearning/training.py", '"cpu": 100', '"cpu": 50')
+    second.edit("src/unlearning/training/loop.py", '"cpu": 100', '"cpu": 50')
     (second.root / "data/fashion_mnist_mini.safetensors").touch()
     plan = second.planned(RUNS, config=CONFIG)
     assert not {*MAKING, "adopt_model", "adopt_outputs", "adopt_cell"} & set(plan)

@@ -13,14 +13,14 @@ import yaml
 from scipy import stats as scipy_stats
 
 from unlearning.audit.pages import ROWS, documents, sections
+from unlearning.audit.reported import METRICS, Reported, read_reported
 from unlearning.audit.rows import COLUMNS, audit
 from unlearning.audit.rule import Ours, decide, margin, measure
 from unlearning.audit.words import GRADES, REASONS, VERDICTS
-from unlearning.config import parse
+from unlearning.config.parsing import parse
 from unlearning.metrics import names
-from unlearning.render import Section
-from unlearning.reported import METRICS, Reported, read_reported
-from unlearning.tables import TEXT
+from unlearning.results.runs import TEXT
+from unlearning.tables.render import Section
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "snakemake audit --configfile configs/paper.yaml --cores 16 --resources gpu=1"

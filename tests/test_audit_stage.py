@@ -12,9 +12,9 @@ import pytest
 from unlearning.audit.orders import COLUMNS as ORDERS
 from unlearning.audit.rows import COLUMNS
 from unlearning.audit.words import tally
+from unlearning.claims.verdicts import COLUMNS as CLAIMS
 from unlearning.stages import snapshot
 from unlearning.stages.audit import main
-from unlearning.verdicts import COLUMNS as CLAIMS
 
 ROOT = Path(__file__).parents[1]
 FILES = (

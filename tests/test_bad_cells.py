@@ -16,22 +16,24 @@ from safetensors.numpy import save_file
 from torch import nn
 from workspace import Workspace
 
-from unlearning import grid, hyperparameters
-from unlearning.config import parse
+from unlearning.config import hyperparameters
+from unlearning.config.blocks import Attributions, Features
+from unlearning.config.parsing import parse
 from unlearning.data.batches import Dataset
 from unlearning.data.splits import make_split
 from unlearning.files import load_arrays, load_tensors, read_json, write_sealed
-from unlearning.group import Group
 from unlearning.methods import fine_tuning, scar
 from unlearning.methods.base import Impossible
 from unlearning.metrics import Unmeasurable, listed, measure
+from unlearning.metrics.relearning import relearn_steps
 from unlearning.metrics.representation import linear_cka
 from unlearning.models import build
-from unlearning.records import RECORD, read_record, write_record
-from unlearning.relearning import relearn_steps
-from unlearning.stages import attack, collect, ensemble, examine, explain, score, shortcut
+from unlearning.plan import grid
+from unlearning.records.group import Group
+from unlearning.records.record import RECORD, read_record, write_record
+from unlearning.results import collected
+from unlearning.stages import attack, ensemble, examine, explain, score, shortcut
 from unlearning.stages import map as map_stage
-from unlearning.studies import Attributions, Features
 
 HUGE = np.float32(1e35)
 HR = {"scenario": "homogeneous_removal", "seed": 0, "fraction": None, "count": 8}
@@ -467,7 +469,7 @@ def test_a_failed_cell_is_a_row_with_its_reason_even_if_nothing_was_scored(
 ):
     record, _ = unlearned(started, "scar", nearly_all, monkeypatch)
     raw = started.raw | {"partial": True}
-    rows = collect.collect(parse(raw, "f"), started.root, "configs/methods")
+    rows = collected.collect(parse(raw, "f"), started.root, "configs/methods")
     row = next(r for r in rows if (r["method"], r["split"]) == ("scar", nearly_all.key))
     assert (row["status"], row["reason"]) == ("failed", record["reason"])
     assert row["aus"] is None and row["unlearning_seconds"] is None
@@ -480,7 +482,7 @@ def test_an_ok_cell_says_what_could_not_be_measured(started, group, tmp_path):
     entry = {"metrics": {"aus": None}, "unmeasured": {"aus": "no image"}}
     file.parent.mkdir(parents=True)
     write_sealed(file, {"cells": {cell.name: entry}, "code_sha256": "c"})
-    rows = collect.collect(started.config, started.root, "configs/methods", [cell])
+    rows = collected.collect(started.config, started.root, "configs/methods", [cell])
     file.unlink()
     assert (rows[0]["status"], rows[0]["reason"]) == ("ok", "not measured: aus: no image")
 

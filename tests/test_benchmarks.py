@@ -32,7 +32,7 @@ import run
 
 from unlearning.metrics.membership import lira
 from unlearning.stages.score import score
-from unlearning.training import predict
+from unlearning.training.loop import predict
 
 # --- the same models ---
 

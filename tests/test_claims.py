@@ -16,14 +16,14 @@ import yaml
 from by_hand import cautious
 from scipy import stats as scipy_stats
 
-from unlearning.claim_pages import section
-from unlearning.claims import Claim, read_claims
-from unlearning.comparisons import holm
-from unlearning.evaluation_tables import statistics_table
+from unlearning.claims.pages import section
+from unlearning.claims.statements import Claim, read_claims
+from unlearning.claims.verdicts import COLUMNS, judge
 from unlearning.metrics import names
-from unlearning.render import latex, markdown, page
-from unlearning.tables import TEXT, read_runs
-from unlearning.verdicts import COLUMNS, judge
+from unlearning.results.runs import TEXT, read_runs
+from unlearning.stats.comparisons import holm
+from unlearning.tables.evaluation_tables import statistics_table
+from unlearning.tables.render import latex, markdown, page
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = ROOT / "paper/claims.yaml"

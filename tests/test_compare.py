@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from workspace import PROJECT, Workspace
 
-from unlearning.compare import ASIDE, aside, compare
-from unlearning.manifest import read_manifest
-from unlearning.provenance import cpu_model
+from unlearning.records.provenance import cpu_model
+from unlearning.results.manifest import read_manifest
 from unlearning.stages.compare import main
 from unlearning.stages.trace import tables
-from unlearning.trace import Run, trace
+from unlearning.trace.compare import ASIDE, aside, compare
+from unlearning.trace.numbers import Run, trace
 
 REFERENCE = PROJECT / "paper/reference/mini"
 MADE_HERE = PROJECT / "results/mini"

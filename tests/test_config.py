@@ -10,9 +10,11 @@ import pytest
 import yaml
 from conftest import METHOD_FILES, ROOT
 
-from unlearning import grid, hyperparameters, plan
-from unlearning.config import ConfigError, RunConfig, parse
+from unlearning.config import hyperparameters
+from unlearning.config.experiment import RunConfig
+from unlearning.config.parsing import ConfigError, parse
 from unlearning.data.catalogue import catalogue
+from unlearning.plan import checks, grid
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 DATASETS = catalogue(ROOT / "configs" / "datasets.csv")
@@ -400,12 +402,12 @@ def test_published_and_searched_settings_are_two_variants_of_one_experiment():
     raw |= {"settings_from": "published", "methods": ["duck", second]}
     experiment = parse({"run": "r", "experiments": [raw]}, "f").experiments[0]
     found = {
-        v.name: plan.resolved(experiment, v, "class_removal", METHOD_FILES)
+        v.name: checks.resolved(experiment, v, "class_removal", METHOD_FILES)
         for v in experiment.variants
     }
     assert found["duck"]["lr"] == 0.001 and found["duck_searched"]["lr"] == 0.0003
     origins = {
-        v.name: plan.origin(v, experiment, "class_removal", METHOD_FILES)
+        v.name: checks.origin(v, experiment, "class_removal", METHOD_FILES)
         for v in experiment.variants
     }
     assert origins["duck"] == "published elsewhere" and origins["duck_searched"] == "searched"

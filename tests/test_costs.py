@@ -16,12 +16,12 @@ from workspace import PROJECT, Workspace
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
 import write_costs
 
-from unlearning import costs, pace
+from unlearning.config.experiment import SAME_MODELS
 from unlearning.data.catalogue import catalogue
+from unlearning.jobs import costs, pace
 from unlearning.models import build
-from unlearning.plan import plan
+from unlearning.plan.checks import plan
 from unlearning.stages.estimate import Estimate, stated_gpu
-from unlearning.studies import SAME_MODELS
 
 RUN = PROJECT / "results/mini"
 FACTOR = 1.5

@@ -12,8 +12,8 @@ import pytest
 from scipy import stats as reference
 from workspace import PROJECT
 
-from unlearning.comparisons import average_ranks, paired
-from unlearning.crossed import blocks, crossed, draws
+from unlearning.stats.comparisons import average_ranks, paired
+from unlearning.stats.crossed import blocks, crossed, draws
 
 STATED = {  # paper/METRICS.md: classes, seeds, the classes' share of the variance
     tuple(map(float, row[:3])): tuple(

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from workspace import PROJECT, Workspace
 
-from unlearning import hyperparameters
-from unlearning.evaluation import LAYOUTS
+from unlearning.config import hyperparameters
 from unlearning.files import load_arrays
-from unlearning.manifest import COLUMNS, IDENTITY
+from unlearning.results.manifest import COLUMNS, IDENTITY
+from unlearning.tables.evaluation import LAYOUTS
 
 METHODS = ["fine_tuning", "negative_gradient", "random_labels", "duck", "duck_one_step"]
 CLASS_REMOVAL_ALONE = ["original_erm", "erm_ktp"]
@@ -215,7 +215,7 @@ def test_editing_a_methods_code_reruns_its_cells(edited):
 
 
 def test_editing_the_training_loop_retrains(edited):
-    edited.edit("src/unlearning/training.py", '"cpu": 100', '"cpu": 50')
+    edited.edit("src/unlearning/training/loop.py", '"cpu": 100', '"cpu": 50')
     models = {"train_original": 2, "train_oracle": SPLITS, "train_shadow": 4}
     assert models.items() <= edited.planned().items()
 
@@ -273,7 +273,7 @@ def test_editing_a_figure_draws_it_again_and_nothing_else(edited):
 
 
 def test_a_comment_a_docstring_or_a_touch_reruns_nothing(edited):
-    path = edited.root / "src/unlearning/training.py"
+    path = edited.root / "src/unlearning/training/loop.py"
     path.write_text("# a comment\n" + path.read_text())
     edited.edit("src/unlearning/methods/duck.py", '"""DUCK (', '"""The DUCK (')
     for file in [*edited.root.rglob("src/**/*.py"), *edited.root.rglob("configs/**/*.yaml")]:

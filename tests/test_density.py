@@ -15,8 +15,8 @@ from unlearning.analysis.density import (
     forget_and_retain,
     log_ball_volume,
     log_density,
-    principal_components,
 )
+from unlearning.analysis.geometry import principal_components
 
 PERCENTILES = (70, 95)
 

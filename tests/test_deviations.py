@@ -18,7 +18,7 @@ from workspace import PROJECT
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
 from write_deviations import RUNS, SOURCE, documents
 
-from unlearning.deviations import (
+from unlearning.claims.deviations import (
     COLUMNS,
     EFFECT,
     NOT_MEASURED,
@@ -32,7 +32,7 @@ from unlearning.deviations import (
     table,
 )
 from unlearning.methods import load
-from unlearning.tables import read_runs
+from unlearning.results.runs import read_runs
 
 DECISIONS = read_decisions(PROJECT / SOURCE)
 ENTRY = {

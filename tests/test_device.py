@@ -9,17 +9,18 @@ import sys
 
 import pytest
 
-from unlearning import provenance
-from unlearning.provenance import cpu_model, deterministic, host
+from unlearning.records import provenance
+from unlearning.records.provenance import cpu_model, host
+from unlearning.runtime.determinism import deterministic
 
 TRAIN = """
 import hashlib, json, os, torch
-from unlearning.device import choose_device
+from unlearning.runtime.device import choose_device
 from unlearning.data.batches import Images
 from unlearning.models import build
-from unlearning.provenance import host
+from unlearning.records.provenance import host
 from unlearning.recipe import Recipe
-from unlearning.training import predict, train
+from unlearning.training.loop import predict, train
 assert choose_device(1) == "cpu"
 generator = torch.Generator().manual_seed(0)
 images = torch.randint(0, 256, (96, 1, 28, 28), generator=generator, dtype=torch.uint8)

@@ -17,10 +17,10 @@ sys.path.insert(0, str(PROJECT / "workflow/scripts"))
 import write_reliability
 from update_reference import with_tables
 
-from unlearning.claims import read_claims
-from unlearning.evaluation_tables import STATISTICS
+from unlearning.claims.statements import read_claims
+from unlearning.claims.verdicts import judge
 from unlearning.metrics import names
-from unlearning.verdicts import judge
+from unlearning.tables.evaluation_tables import STATISTICS
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/guide.md", "paper/AUDIT.md")
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from unlearning.methods import erm_ktp
 from unlearning.methods.base import NotDefined, untrained_copy
 from unlearning.models import erm
-from unlearning.training import Diverged
+from unlearning.training.loop import Diverged
 
 
 def test_the_regulariser_equals_its_formula_by_loops():

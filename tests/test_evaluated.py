@@ -10,17 +10,17 @@ import pytest
 import torch
 from conftest import SHADOWS, TinyRun
 
-from unlearning import grid
 from unlearning.data.batches import load_dataset
 from unlearning.data.splits import retained
-from unlearning.evaluated import check_same_images, chosen, forget_and_retain, train_rows
 from unlearning.files import DamagedFile, load_arrays, read_json
 from unlearning.methods import duck, scrub
 from unlearning.metrics.accuracy import accuracies, by_part
-from unlearning.records import RECORD, read_record, write_record
+from unlearning.metrics.evaluated import check_same_images, chosen, forget_and_retain, train_rows
+from unlearning.plan import grid
+from unlearning.records.record import RECORD, read_record, write_record
+from unlearning.records.stored import cell_model
 from unlearning.stages import attack, score, unlearn
-from unlearning.stored import cell_model
-from unlearning.training import predict
+from unlearning.training.loop import predict
 
 SAMPLE = 7
 REST = {"dataset": "data"}

@@ -10,12 +10,12 @@ import pytest
 from by_hand import cautious
 from test_tables import lose, parse, synthetic_runs
 
-from unlearning import evaluation_tables as tables
-from unlearning.evaluation import LAYOUTS
 from unlearning.metrics import names
-from unlearning.stages.collect import ENSEMBLE_COLUMNS
-from unlearning.stages.tabulate import tabulate
-from unlearning.tables import read_runs
+from unlearning.results.collected import ENSEMBLE_COLUMNS
+from unlearning.results.runs import read_runs
+from unlearning.tables import evaluation_tables as tables
+from unlearning.tables.evaluation import LAYOUTS
+from unlearning.tables.removal import tabulate
 
 METHODS = ("fine_tuning", "scrub", "negative_gradient", "duck")
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from conftest import ROOT
 
-from unlearning import failures
-from unlearning.config import ConfigError
+from unlearning.config.parsing import ConfigError
 from unlearning.data.catalogue import DataError
 from unlearning.data.splits import retained
 from unlearning.data.surrogates import fit
 from unlearning.files import DamagedFile, read_json
-from unlearning.training import Diverged
+from unlearning.runtime import job
+from unlearning.training.loop import Diverged
 
 
 def error_of(call, *arguments) -> Exception:
@@ -48,7 +48,7 @@ def throw(error: Exception):
     ids=lambda error: type(error).__name__,
 )
 def test_an_expected_error_is_one_line_and_status_1(error):
-    with pytest.raises(SystemExit) as end, failures.in_one_line():
+    with pytest.raises(SystemExit) as end, job.in_one_line():
         throw(error)
     text = end.value.code
     assert isinstance(text, str) and text.startswith("error: ") and "\n" not in text
@@ -56,9 +56,9 @@ def test_an_expected_error_is_one_line_and_status_1(error):
 
 
 def test_an_error_of_the_disk_names_the_file_and_one_of_memory_the_setting():
-    full = failures.expected(OSError(errno.ENOSPC, "", "results/model.safetensors"))
+    full = job.expected(OSError(errno.ENOSPC, "", "results/model.safetensors"))
     assert full == f"results/model.safetensors: {os.strerror(errno.ENOSPC)}"
-    assert "mem_mb" in failures.expected(MemoryError())
+    assert "mem_mb" in job.expected(MemoryError())
 
 
 def test_a_value_error_that_the_package_states_is_expected(tmp_path):
@@ -67,7 +67,7 @@ def test_a_value_error_that_the_package_states_is_expected(tmp_path):
     damaged = error_of(read_json, tmp_path / "a.json")
     for error in (stated, damaged):
         assert isinstance(error, ValueError)
-        assert failures.expected(error) == " ".join(str(error).split())
+        assert job.expected(error) == " ".join(str(error).split())
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_value_error_that_the_package_states_is_expected(tmp_path):
 )
 def test_what_may_be_a_mistake_of_the_code_keeps_its_traceback(call):
     error = error_of(call)
-    assert failures.expected(error) is None
-    with pytest.raises(type(error)), failures.in_one_line():
+    assert job.expected(error) is None
+    with pytest.raises(type(error)), job.in_one_line():
         throw(error)
 
 
@@ -96,5 +96,5 @@ def test_a_reader_that_has_seen_enough_ends_a_command_quietly():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
-    with pytest.raises(BrokenPipeError), failures.in_one_line():
+    with pytest.raises(BrokenPipeError), job.in_one_line():
         raise BrokenPipeError(errno.EPIPE, "a server has gone")

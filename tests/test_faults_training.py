@@ -17,11 +17,13 @@ import pytest
 import torch
 from faults import Child, die, leftovers, mounted
 
-from unlearning import files, forkserver, training
+from unlearning import files
 from unlearning.files import canonical_json, load_tensors, save_tensors, sha256_file, write_json
-from unlearning.provenance import code_hash
-from unlearning.records import read_record
-from unlearning.verbs import run_verb
+from unlearning.records.provenance import code_hash
+from unlearning.records.record import read_record
+from unlearning.runtime import forkserver
+from unlearning.runtime.job import run_verb
+from unlearning.training import loop
 
 SEED = 20240817
 KILLS, TERMINATIONS = 20, 8
@@ -182,8 +184,8 @@ def started(run, name: str, before=lambda: None, **changed) -> Child:
 
     def tell():
         before()
-        real = training.lr_factor
-        training.lr_factor = lambda *given: os.write(writer, b".") and real(*given)
+        real = loop.lr_factor
+        loop.lr_factor = lambda *given: os.write(writer, b".") and real(*given)
 
     child = run.start(name, tell, **changed)
     os.close(writer)
@@ -227,7 +229,7 @@ def stopped(run, request):
     """The folder of a training that was told to end in the middle of its second epoch."""
 
     def before():
-        real, steps = training.lr_factor, []
+        real, steps = loop.lr_factor, []
 
         def counting(*given):
             steps.append(None)
@@ -235,7 +237,7 @@ def stopped(run, request):
                 os.kill(os.getpid(), signal.SIGTERM)
             return real(*given)
 
-        training.lr_factor = counting
+        loop.lr_factor = counting
 
     name = f"stopped-{request.node.originalname}-{abs(hash(request.node.name))}"
     assert run.start(name, before).end() == 128 + signal.SIGTERM
@@ -267,7 +269,7 @@ def test_control_a_state_without_a_part_of_it_gives_other_weights(run, stopped, 
 def server():
     """The environment of commands whose jobs a server forks."""
     text = (
-        "import os, sys; from unlearning import forkserver; forkserver.start();"
+        "import os, sys; from unlearning.runtime import forkserver; forkserver.start();"
         "print(os.environ[forkserver.FOLDER], flush=True); sys.stdin.read()"
     )
     environment = {**os.environ, "UNLEARNING_DEVICE": "cpu"}
@@ -370,7 +372,7 @@ def test_a_full_disk_is_one_clear_error_and_the_next_try_succeeds(run, disk, fil
     def before():
         from unlearning.stages import train as stage
 
-        module = {"state": training, "model.safetensors": stage, "record.json": stage}[file]
+        module = {"state": loop, "model.safetensors": stage, "record.json": stage}[file]
         name = "write_record" if file == "record.json" else "save_tensors"
         real = getattr(module, name)
 

@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from PIL import Image
 from test_tables import DUCKS, METHODS, lose, synthetic_runs
 
-from unlearning.tables import read_runs
+from unlearning.results.runs import read_runs
 
 FIGURES = Path(__file__).parents[1] / "figures"
 NAMES = ("aus_vs_time", "accuracies")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from unlearning import forkserver
-from unlearning.delegate import FOLDER
+from unlearning.runtime import forkserver
+from unlearning.runtime.delegate import FOLDER
 
-LIBRARY = Path(forkserver.__file__).parent
+LIBRARY = forkserver.LIBRARY
 
 SLEEPER = '''"""sleeper: write this process's number and sleep."""
 import os, sys, time
@@ -57,7 +57,7 @@ def server(library):
     environment = {**os.environ, "PYTHONPATH": str(library), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop(FOLDER, None)
     text = (
-        "import os, sys; from unlearning import forkserver;"
+        "import os, sys; from unlearning.runtime import forkserver;"
         "forkserver.start(['unlearning.seeds', 'unlearning.stages.sleeper']);"
         f"print(os.environ[{FOLDER!r}], flush=True); sys.stdin.read()"
     )
@@ -213,7 +213,7 @@ def test_a_command_waits_for_a_server_that_is_not_ready_and_runs_by_itself_if_it
 ):
     environment = {**os.environ, "PYTHONPATH": str(library)}
     text = (
-        "import os, subprocess, sys; from unlearning import forkserver;"
+        "import os, subprocess, sys; from unlearning.runtime import forkserver;"
         "forkserver.start([sys.argv[1]]);"
         "words = [sys.executable, '-m', 'unlearning', 'sleeper'];"
         "said = [subprocess.run([*words, word], capture_output=True, text=True) for word in"

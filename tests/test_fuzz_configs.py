@@ -1,7 +1,7 @@
 """Any config at all: it is a run, or every line of one error says file, key and what is wrong.
 
 Right configs are made wrong at random. What reads them is what the Snakefile asks
-(`plan.plan`); a sample goes through Snakemake itself.
+(`checks.plan`); a sample goes through Snakemake itself.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from test_config import DATASETS, VALID, changed
 from workspace import Workspace
 
-from unlearning import grid
-from unlearning.config import ConfigError
-from unlearning.plan import plan
-from unlearning.yaml_files import read_yaml
+from unlearning.config.parsing import ConfigError
+from unlearning.config.yaml_files import read_yaml
+from unlearning.plan import grid
+from unlearning.plan.checks import plan
 
 FILE = "configs/mine.yaml"
 PLANNED = 120 if ledger.NIGHTLY else 24

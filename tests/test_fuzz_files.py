@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_fuzz_readers import EDITS, edited
 
 from unlearning.files import DamagedFile, load_arrays, load_tensors, save_tensors, sha256_file
-from unlearning.records import check_made, read_record, write_record
+from unlearning.records.record import check_made, read_record, write_record
 
 FUZZ = fuzzing(1_000, 20_000)
 TENSORS = {

@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 from test_folders import as_images, as_order, write
 from test_sources import Sample, make, tar_gz
 
-from unlearning import vision
 from unlearning.data import readers
 from unlearning.data.catalogue import DataError
 from unlearning.data.folders import read_images
 from unlearning.data.sources import _check
+from unlearning.runtime import vision
 
 TIMES = {"idx": 1000, "cifar10": 250, "cifar100": 500, "tiny_imagenet": 250, "images": 300}
 NIGHTLY = {"idx": 50_000, "cifar10": 10_000, "cifar100": 30_000, "tiny_imagenet": 12_000}

@@ -18,7 +18,7 @@ import torch
 from unlearning import methods
 from unlearning.models import build
 from unlearning.recipe import Recipe
-from unlearning.training import embed, predict, train
+from unlearning.training.loop import embed, predict, train
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="compares a GPU with the CPU: torch finds no GPU here"
@@ -113,11 +113,11 @@ def deterministic():
     """Runs a short training in the mode, in a new process: cuBLAS reads its variable once."""
     code = """
 import hashlib, torch
-from unlearning.device import choose_device
+from unlearning.runtime.device import choose_device
 from unlearning.data.batches import Images
 from unlearning.models import build
 from unlearning.recipe import Recipe
-from unlearning.training import predict, train
+from unlearning.training.loop import predict, train
 device = choose_device(1)
 assert device == "cuda" and torch.are_deterministic_algorithms_enabled()
 generator = torch.Generator().manual_seed(0)

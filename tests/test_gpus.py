@@ -11,16 +11,17 @@ import time
 import pytest
 import torch
 
-from unlearning import clock, gpus
-from unlearning.device import choose_device
+from unlearning.runtime import gpus
+from unlearning.runtime.device import choose_device
+from unlearning.runtime.job import reported, waiting
 
 # A process that sees so many GPUs, says which one it took, and holds it until its stdin ends.
 JOB = """
 import sys, types
 from pathlib import Path
 import torch
-from unlearning import gpus
-from unlearning.device import choose_device
+from unlearning.runtime import gpus
+from unlearning.runtime.device import choose_device
 taken = []
 torch.cuda.is_available = lambda: True
 torch.cuda.device_count = lambda: int(sys.argv[2])
@@ -175,9 +176,9 @@ def test_a_folder_of_another_user_is_refused(machine, monkeypatch):
 
 
 def test_seconds_of_waiting_are_no_seconds_of_work(capsys):
-    with clock.reported(), clock.waiting():
+    with reported(), waiting():
         time.sleep(0.2)
     assert float(capsys.readouterr().out.split()[1]) < 0.1
-    with clock.reported():
+    with reported():
         time.sleep(0.2)
     assert float(capsys.readouterr().out.split()[1]) >= 0.2

@@ -11,15 +11,15 @@ import yaml
 from scipy import stats as scipy_stats
 from test_audit import COMMAND, PAPER, ROOT, a_number, our_number, some_runs
 
-from unlearning import hyperparameters
 from unlearning.audit import grades, orders, quantities
 from unlearning.audit.pages import documents, sections
 from unlearning.audit.quantities import Movement
+from unlearning.audit.reported import METRICS, read_reported
 from unlearning.audit.rows import audit
 from unlearning.audit.rule import decide, margin, moved
 from unlearning.audit.words import tally
-from unlearning.config import ConfigError, parse
-from unlearning.reported import METRICS, read_reported
+from unlearning.config import hyperparameters
+from unlearning.config.parsing import ConfigError, parse
 
 CIFAR = parse(yaml.safe_load((ROOT / "configs/cifar.yaml").read_text()), "cifar.yaml")
 CIFAR100, CIFAR10 = "cifar100-resnet18_3x3", "cifar10-resnet18"

@@ -6,9 +6,9 @@ import pytest
 from conftest import METHOD_FILES
 
 from unlearning.data.catalogue import catalogue
-from unlearning.job import LOGS, OUTPUTS, WILDCARDS, Job, files_of, walk
-from unlearning.jobs import Jobs
-from unlearning.plan import plan
+from unlearning.jobs.job import LOGS, OUTPUTS, WILDCARDS, Job, files_of, walk
+from unlearning.jobs.run import Jobs
+from unlearning.plan.checks import plan
 
 DATASETS = catalogue()
 GRID = {

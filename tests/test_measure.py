@@ -7,7 +7,7 @@ import pytest
 
 from unlearning.files import read_json
 from unlearning.metrics.accuracy import by_part
-from unlearning.records import RECORD, write_record
+from unlearning.records.record import RECORD, write_record
 from unlearning.stages import attack, ensemble, score, shadow
 
 CLASSES = 3

@@ -21,7 +21,7 @@ from workspace import PROJECT
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
 import measure_lira_variance
 
-from unlearning.config import Attacks, variance_for
+from unlearning.config.blocks import Attacks, variance_for
 from unlearning.metrics import membership
 from unlearning.metrics.membership import (
     VARIANCES,

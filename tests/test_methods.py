@@ -12,14 +12,15 @@ import torch
 from conftest import METHOD_FILES, ROOT
 from torch import nn
 
-from unlearning import hyperparameters, methods
+from unlearning import methods
+from unlearning.config import hyperparameters
+from unlearning.config.scenarios import Scenarios
 from unlearning.data.catalogue import catalogue
 from unlearning.methods import random_labels
 from unlearning.methods.base import AccessError, NotDefined, Problem
 from unlearning.models import FAMILIES
 from unlearning.models.base import Classifier
-from unlearning.scenarios import Scenarios
-from unlearning.training import Diverged
+from unlearning.training.loop import Diverged
 
 FOLDER = Path(methods.__file__).parent
 METHODS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "base"))

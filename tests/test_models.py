@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from unlearning.methods.base import frozen_copy, untrained_copy
 from unlearning.models import ERM, FAMILIES, PRETRAINED, build
-from unlearning.vision import torchvision
+from unlearning.runtime.vision import torchvision
 
 QUICK = [arch for arch in FAMILIES if arch != "vit_b16"]  # which the fixture `b16` builds once
 SMALL = [arch for arch in FAMILIES if arch.endswith("_small")]

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from unlearning import optim
+from unlearning.training import optim
 
 CASES = {
     "SGD": {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1},
@@ -55,7 +55,9 @@ print("torch._dynamo" in sys.modules)
 """
 
 
-@pytest.mark.parametrize(("module", "loaded"), [("unlearning.optim", False), ("torch.optim", True)])
+@pytest.mark.parametrize(
+    ("module", "loaded"), [("unlearning.training.optim", False), ("torch.optim", True)]
+)
 def test_a_step_does_not_load_the_compiler(module, loaded):
     done = subprocess.run(
         [sys.executable, "-c", STEP.format(module=module)],

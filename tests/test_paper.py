@@ -15,10 +15,10 @@ from test_quotes import CONFIG, METHODS, finished_run, manifest_of
 from test_tables import synthetic_runs
 from workspace import PROJECT
 
-from unlearning.config import parse
-from unlearning.manifest import recorded_settings
+from unlearning.config.parsing import parse
 from unlearning.metrics.names import STUDY_TABLES
-from unlearning.quotes import quotes
+from unlearning.report.quotes import quotes
+from unlearning.results.manifest import recorded_settings
 from unlearning.stages import tabulate_studies
 from unlearning.stages.typeset import (
     audit_rows,

@@ -10,10 +10,12 @@ import yaml
 from conftest import METHOD_FILES, ROOT
 from workspace import Workspace
 
-from unlearning import grid, hyperparameters, methods
-from unlearning.config import ConfigError, parse
+from unlearning import methods
+from unlearning.config import hyperparameters
+from unlearning.config.parsing import ConfigError, parse
 from unlearning.data.catalogue import catalogue
-from unlearning.plan import cap, plan, resolved
+from unlearning.plan import grid
+from unlearning.plan.checks import cap, plan, resolved
 
 DATASETS = catalogue(ROOT / "configs/datasets.csv")
 METHODS = hyperparameters.known_methods(METHOD_FILES)

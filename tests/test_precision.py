@@ -7,13 +7,13 @@ import json
 import pytest
 import torch
 
-from unlearning import device
-from unlearning.device import Waits, has_bfloat16, usable_precision
 from unlearning.files import load_tensors, read_json
 from unlearning.models import build
 from unlearning.recipe import Recipe
+from unlearning.runtime import device
+from unlearning.runtime.device import Waits, has_bfloat16, usable_precision
 from unlearning.stages import train as train_stage
-from unlearning.training import accuracy, predict, train
+from unlearning.training.loop import accuracy, predict, train
 
 needs_hardware = pytest.mark.skipif(
     not has_bfloat16("cpu"), reason="this processor has no bfloat16: AVX-512 BF16, AMX or Arm's"

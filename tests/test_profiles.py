@@ -62,7 +62,7 @@ def test_a_setting_and_code_train_and_a_comment_does_not(trained, profile):
     with trained.restored():
         trained.edit("src/unlearning/recipe.py", "from __future__", "# a comment\nfrom __future__")
         assert planned(trained, *through(profile)) == set()
-        trained.edit("src/unlearning/training.py", "seconds", "secs")
+        trained.edit("src/unlearning/training/loop.py", "seconds", "secs")
         assert planned(trained, *through(profile)) == {"train_original"}
     with trained.restored():
         trained.edit("configs/tiny.yaml", "lr: 0.1", "lr: 0.2")

@@ -12,10 +12,11 @@ import pytest
 import yaml
 from workspace import Workspace
 
-from unlearning import costs, grid, progress
-from unlearning.config import parse
+from unlearning.config.parsing import parse
 from unlearning.data.catalogue import catalogue
-from unlearning.progress import Progress, minutes
+from unlearning.jobs import costs, progress
+from unlearning.jobs.progress import Progress, minutes
+from unlearning.plan import grid
 from unlearning.stages.estimate import Estimate
 
 

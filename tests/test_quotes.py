@@ -13,11 +13,11 @@ import pytest
 from by_hand import cautious
 from test_tables import lose, synthetic_runs
 
-from unlearning.config import ConfigError, parse
+from unlearning.config.parsing import ConfigError, parse
 from unlearning.files import canonical_json, write_json
-from unlearning.manifest import COLUMNS, IDENTITY
-from unlearning.quotes import _searches, quotes, read_tables, span, typographic
-from unlearning.stages.tabulate import tabulate
+from unlearning.report.quotes import _searches, quotes, read_tables, span, typographic
+from unlearning.results.manifest import COLUMNS, IDENTITY
+from unlearning.tables.removal import tabulate
 
 METHODS = ("fine_tuning", "scrub", "duck")
 CONFIG = {

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from unlearning.comparisons import RankTest, rank_sum, signed_rank
+from unlearning.stats.comparisons import RankTest, rank_sum, signed_rank
 
 NAN = math.nan
 PERMEABILITY = (  # Hollander and Wolfe 1973, p. 69: of membranes at term and at 12 to 26 weeks

@@ -12,15 +12,16 @@ import yaml
 from conftest import METHOD_FILES, ROOT
 from workspace import Workspace
 
-from unlearning import costs, hyperparameters
-from unlearning.claims import read_claims
-from unlearning.config import ConfigError, parse
+from unlearning.audit.reported import read_reported
+from unlearning.claims.deviations import read_decisions
+from unlearning.claims.statements import read_claims
+from unlearning.config import hyperparameters
+from unlearning.config.parsing import ConfigError, parse
+from unlearning.config.resources import MOST_DAYS, Resources, megabytes, minutes
+from unlearning.config.yaml_files import read_yaml
 from unlearning.data.catalogue import catalogue
-from unlearning.deviations import read_decisions
-from unlearning.reported import read_reported
-from unlearning.resources import MOST_DAYS, Resources, megabytes, minutes
+from unlearning.jobs import costs
 from unlearning.stages.estimate import GPUS, stated_gpu
-from unlearning.yaml_files import read_yaml
 
 HEAD = """run: trial
 experiments:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from unlearning import training
 from unlearning.data.batches import augment, mirrored, resized
 from unlearning.recipe import Recipe, lr_factor
-from unlearning.training import parameter_groups, train
+from unlearning.training import loop
+from unlearning.training.loop import parameter_groups, train
 
 PLAIN = {"epochs": 3, "batch_size": 10, "lr": 0.05}
 
@@ -32,14 +32,14 @@ def test_the_resolution_of_each_epoch_follows_the_list():
 
 def test_the_training_sees_images_of_the_listed_sizes(make_images, make_cnn, monkeypatch):
     sizes, model, data = [], make_cnn(), make_images()
-    real = training.resized
+    real = loop.resized
 
     def spied(images, size):
         found = real(images, size)
         sizes.append(tuple(found.shape[2:]))
         return found
 
-    monkeypatch.setattr(training, "resized", spied)
+    monkeypatch.setattr(loop, "resized", spied)
     recipe = Recipe(**PLAIN, resolutions=[{"size": 24, "epochs": 1}, {"size": 28, "epochs": 2}])
     train(model, data, torch.arange(20), recipe, 1, log=lambda _: None)
     assert sizes == [(24, 24)] * 2 + [(28, 28)] * 4

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from unlearning import relearning
 from unlearning.data.batches import Images
+from unlearning.metrics import relearning
+from unlearning.metrics.relearning import relearn_steps
 from unlearning.models.base import Classifier
-from unlearning.relearning import relearn_steps
-from unlearning.training import accuracy
+from unlearning.training.loop import accuracy
 
 
 def bias_model(*bias: float) -> Classifier:

@@ -17,12 +17,14 @@ import pytest
 from test_rulegraph import DOT
 from test_tables import synthetic_runs
 
+from unlearning.audit.rows import COLUMNS as AUDIT
+from unlearning.claims.verdicts import COLUMNS as CLAIMS
 from unlearning.files import write_json
-from unlearning.manifest import COLUMNS as MANIFEST
-from unlearning.manifest import trace_id
-from unlearning.report import AUDIT, CLAIMS, LIMIT, duration, report
+from unlearning.report.page import LIMIT, duration, report
+from unlearning.results.manifest import COLUMNS as MANIFEST
+from unlearning.results.manifest import trace_id
 from unlearning.stages import report as stage
-from unlearning.stages.tabulate import tabulate
+from unlearning.tables.removal import tabulate
 
 TEMPLATE = Path(__file__).parents[1] / "workflow" / "report" / "report.html"
 SCRIPT = "<script>"

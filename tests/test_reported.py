@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearning.reported import (
+from unlearning.audit.reported import (
     COLUMNS,
     GAP,
     METRICS,

@@ -14,12 +14,15 @@ from conftest import FEW, METHOD_FILES, TinyRun
 from faults import Child, die, leftovers
 from test_methods import METHODS, REAL, equal, settings_of
 
-from unlearning import checkpoint, grid, hyperparameters, methods
+from unlearning import methods
+from unlearning.config import hyperparameters
 from unlearning.files import DamagedFile, canonical_json, load_tensors, save_tensors
 from unlearning.methods.base import Problem, Stopwatch
-from unlearning.optim import SGD, Adam
-from unlearning.records import read_record
-from unlearning.verbs import run_verb
+from unlearning.plan import grid
+from unlearning.records.record import read_record
+from unlearning.runtime.job import run_verb
+from unlearning.training import checkpoint
+from unlearning.training.optim import SGD, Adam
 
 EPOCHS = 3
 WITHOUT_EPOCHS = ("original", "original_erm", "oracle", "ssd")

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from unlearning.stages.collect import ROC_COLUMNS
+from unlearning.results.collected import ROC_COLUMNS
 
 FIGURES = Path(__file__).parents[1] / "figures"
 

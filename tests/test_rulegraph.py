@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from unlearning.rulegraph import Graph, layers, parse, reduced, rule_files, svg
+from unlearning.report.rulegraph import Graph, layers, parse, reduced, rule_files, svg
 
 DOT = """\
 digraph snakemake_dag {

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unlearning.methods import scrub
-from unlearning.optim import SGD
+from unlearning.training.optim import SGD
 
 BASE = {
     "alpha": 0.3,

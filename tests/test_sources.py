@@ -34,7 +34,6 @@ import pytest
 import torch
 from PIL import Image
 
-from unlearning import vision
 from unlearning.data import download, readers, sources
 from unlearning.data.catalogue import (
     COLUMNS,
@@ -50,6 +49,7 @@ from unlearning.data.download import DownloadError
 from unlearning.data.readers import UnsafeArchive
 from unlearning.data.sources import fetch
 from unlearning.files import load_tensors, sha256_file
+from unlearning.runtime import vision
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "configs" / "datasets.csv"

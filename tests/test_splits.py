@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from unlearning import grid
-from unlearning.config import parse
+from unlearning.config.parsing import parse
 from unlearning.data.batches import load_dataset
-from unlearning.data.splits import (
-    check_split,
-    half_of_test,
-    make_split,
-    release_indices,
-    retained,
-)
+from unlearning.data.splits import check_split, half_of_test, make_split, release_indices, retained
 from unlearning.files import canonical_json, read_json, save_tensors, sha256_file, write_json
 from unlearning.metrics.accuracy import accuracies
+from unlearning.plan import grid
 from unlearning.stages import split as split_stage
 from unlearning.stages.score import score
 

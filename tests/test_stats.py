@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from scipy import stats as reference
 
-from unlearning.comparisons import average_ranks, holm, paired
-from unlearning.stats import BOOTSTRAP_FROM, Interval, interval, variance_components
+from unlearning.stats.comparisons import average_ranks, holm, paired
+from unlearning.stats.summary import BOOTSTRAP_FROM, Interval, interval, variance_components
 
 SPLITS = np.array([-0.10, 0.02, 0.17])  # fixed effects of three classes, mean 0.03
 
@@ -467,5 +467,5 @@ def test_a_grid_that_is_not_balanced_is_refused():
 
 
 def test_importing_the_statistics_does_not_import_scipy():
-    code = "import sys, unlearning.stats; assert 'scipy' not in sys.modules"
+    code = "import sys, unlearning.stats.summary; assert 'scipy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

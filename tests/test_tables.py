@@ -13,13 +13,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unlearning.evaluation import LAYOUTS
-from unlearning.metrics.aus import aus_of_means, class_removal_aus, homogeneous_removal_aus
-from unlearning.render import seconds
-from unlearning.stages.show import shown
-from unlearning.stages.tabulate import SCENARIOS, sections, tabulate
-from unlearning.stats import summarise
-from unlearning.tables import read_runs, scenario_table
+from unlearning.metrics.aus import (
+    SCENARIOS,
+    aus_of_means,
+    class_removal_aus,
+    homogeneous_removal_aus,
+)
+from unlearning.results.runs import read_runs, scenario_table
+from unlearning.stats.summary import summarise
+from unlearning.tables.evaluation import LAYOUTS
+from unlearning.tables.removal import sections, shown, tabulate
+from unlearning.tables.render import seconds
 
 FORMATS = ("csv", "md", "tex", "html")
 METHODS = ("fine_tuning", "negative_gradient", "random_labels", "boundary_shrink", "scrub")

@@ -15,7 +15,7 @@ from workspace import PROJECT
 
 from unlearning.files import sha256_file
 from unlearning.stages.trace import main, tables
-from unlearning.trace import NotFound, Run, read_markdown, trace
+from unlearning.trace.numbers import NotFound, Run, read_markdown, trace
 
 REFERENCES = ("mini", "fashion")
 KNOWN = tables(PROJECT / "paper", PROJECT / "configs/paper.yaml")

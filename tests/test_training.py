@@ -18,20 +18,23 @@ import torch
 from conftest import METHOD_FILES
 from torch import nn
 
-from unlearning import grid, training
-from unlearning.config import RunConfig
+from unlearning.config.experiment import RunConfig
 from unlearning.data.batches import Images, augment, load_dataset
 from unlearning.data.splits import retained
 from unlearning.files import load_tensors, read_json, save_tensors, write_json
 from unlearning.methods import ORIGINALS
 from unlearning.models import build
 from unlearning.models.base import Classifier
+from unlearning.plan import grid
 from unlearning.recipe import Recipe, lr_factor
+from unlearning.results import collected
 from unlearning.seeds import seed_for
 from unlearning.stages import attack, collect, score, unlearn
 from unlearning.stages import split as split_stage
 from unlearning.stages import train as train_stage
-from unlearning.training import Diverged, train
+from unlearning.training import loop
+from unlearning.training.loop import Diverged, train
+from unlearning.training.start import new_model
 
 RECIPE = {"epochs": 4, "batch_size": 10, "lr": 0.05, "weight_decay": 0.001, "nesterov": True}
 AUGMENTED = Recipe(**RECIPE, schedule="onecycle", label_smoothing=0.1, flip=True, crop=1)
@@ -70,14 +73,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(trained):
 def interrupted(trained, monkeypatch, tmp_path):
     """The state file of a training that was killed in its third epoch."""
     with monkeypatch.context() as patch:
-        real = training._epoch
+        real = loop._epoch
 
         def dying(*arguments):
             if arguments[6].epoch == 2:
                 raise KeyboardInterrupt
             return real(*arguments)
 
-        patch.setattr(training, "_epoch", dying)
+        patch.setattr(loop, "_epoch", dying)
         with pytest.raises(KeyboardInterrupt):
             trained(state=tmp_path / "state.safetensors")
     return tmp_path / "state.safetensors"
@@ -258,7 +261,7 @@ def test_each_line_of_the_log_is_written_at_once():
         "from unlearning.data.batches import Images\n"
         "from unlearning.models import build\n"
         "from unlearning.recipe import Recipe\n"
-        "from unlearning.training import train\n"
+        "from unlearning.training.loop import train\n"
         "images = torch.zeros(4, 1, 28, 28, dtype=torch.uint8)\n"
         "data = Images(images, torch.arange(4), torch.zeros(1), torch.ones(1))\n"
         "recipe = Recipe(epochs=2, batch_size=4, lr=0.1)\n"
@@ -276,7 +279,7 @@ def test_the_schedule_advances_by_one_step_of_the_whole_training(
     make_images, make_model, monkeypatch
 ):
     seen = []
-    monkeypatch.setattr(training, "lr_factor", lambda _, progress: seen.append(progress) or 1.0)
+    monkeypatch.setattr(loop, "lr_factor", lambda _, progress: seen.append(progress) or 1.0)
     data = make_images(count=10)
     recipe = Recipe(epochs=3, batch_size=4, lr=0.1)
     train(make_model(), data, torch.arange(10), recipe, 0, log=quiet)
@@ -293,7 +296,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(make_images, make_model):
 
 
 @pytest.mark.parametrize("mode", [True, False])
-@pytest.mark.parametrize("function", [training.predict, training.embed])
+@pytest.mark.parametrize("function", [loop.predict, loop.embed])
 def test_evaluation_leaves_mode_and_batch_statistics_alone(make_images, make_cnn, function, mode):
     model, data = make_cnn().train(mode), make_images()
     before = bits(model)
@@ -309,12 +312,12 @@ def test_predictions_are_those_of_evaluation_mode_in_chunks_of_any_size(
     model, data = make_cnn(head_dropout=0.5), make_images()
     chosen = torch.tensor([40, 3, 17, 8, 9])
     expected = copy.deepcopy(model).eval()(data.batch(chosen)[0])
-    monkeypatch.setitem(training.EVALUATION_BATCH, "cpu", 2)
-    torch.testing.assert_close(training.predict(model.train(), data, chosen), expected)
-    logits = training.predict(model, data)
+    monkeypatch.setitem(loop.EVALUATION_BATCH, "cpu", 2)
+    torch.testing.assert_close(loop.predict(model.train(), data, chosen), expected)
+    logits = loop.predict(model, data)
     assert logits.shape == (48, 4)
     share = sum(int(row.argmax()) == int(y) for row, y in zip(logits, data.labels, strict=True))
-    assert training.accuracy(model, data) == pytest.approx(share / 48)
+    assert loop.accuracy(model, data) == pytest.approx(share / 48)
 
 
 # --- the oracle never sees what is forgotten ---
@@ -377,7 +380,7 @@ def test_original_and_oracles_start_from_weights_of_their_own(tiny_run):
     starts = []
     for extra in ({}, *({"scenario": s.scenario, "split": s.key} for s in splits(tiny_run))):
         name = train_stage.identity(settings | extra)
-        model = train_stage.new_model(settings, dataset, seed_for(*name, "weights"))
+        model = new_model(settings, dataset, seed_for(*name, "weights"))
         starts.append(model.head.weight.detach())
     assert not any(torch.equal(a, b) for a, b in itertools.combinations(starts, 2))
 
@@ -620,15 +623,15 @@ def test_cells_of_different_code_do_not_share_a_table():
         ]
     ]
     config = RunConfig.model_construct(mixed_code=False, models=None)
-    collect.refuse_mixed_code(cells[:3], config)
+    collected.refuse_mixed_code(cells[:3], config)
     with pytest.raises(ValueError, match=r"duck.*a{12}.*c{12}.*mixed_code"):
-        collect.refuse_mixed_code(cells, config)
-    collect.refuse_mixed_code(cells, config.model_copy(update={"mixed_code": True}))
+        collected.refuse_mixed_code(cells, config)
+    collected.refuse_mixed_code(cells, config.model_copy(update={"mixed_code": True}))
     given = config.model_copy(update={"models": "results/other"})
-    collect.refuse_mixed_code(cells, given)
+    collected.refuse_mixed_code(cells, given)
     with pytest.raises(ValueError, match=r"duck.*different scores_code"):
-        collect.refuse_mixed_code([cells[0], cells[0] | {"scores_code_sha256": "u" * 64}], given)
+        collected.refuse_mixed_code([cells[0], cells[0] | {"scores_code_sha256": "u" * 64}], given)
     parts = ("start", "scores", "attacks", "probes")
     for part in (f"{name}_code_sha256" for name in parts):
         with pytest.raises(ValueError, match=rf"duck.*different {part[:-7]}.*(s{{12}}|t{{12}})"):
-            collect.refuse_mixed_code([cells[0], cells[0] | {part: "u" * 64}], config)
+            collected.refuse_mixed_code([cells[0], cells[0] | {part: "u" * 64}], config)

@@ -13,8 +13,12 @@ import pytest
 import yaml
 from conftest import METHOD_FILES, ROOT
 
-from unlearning import grid, hyperparameters, identity, methods, plan, spaces
-from unlearning.config import ConfigError, parse, tuning_experiment
+from unlearning import methods
+from unlearning.config import hyperparameters, spaces
+from unlearning.config.parsing import ConfigError, parse
+from unlearning.plan import grid, identity
+from unlearning.plan.tuning import search as search_of
+from unlearning.plan.tuning import tuning_experiment
 from unlearning.stages import tune
 
 sys.path.insert(0, str(ROOT / "workflow/scripts"))
@@ -480,20 +484,20 @@ def on_test_half(**changes):
 
 
 def test_a_search_on_half_of_the_test_images_takes_the_runs_originals():
-    found = plan.search(on_test_half(methods=["negative_gradient", "duck"]), METHOD_FILES)
+    found = search_of(on_test_half(methods=["negative_gradient", "duck"]), METHOD_FILES)
     assert (found.evaluation, found.test_half, found.models_of) == ("test", "first", "d-small_cnn")
     names = {variant.method for variant in found.variants}
     assert names == {"original", "negative_gradient", "duck"}
     chosen = on_test_half(methods=["negative_gradient", "duck"])
     tuning = chosen.tuning.model_copy(update={"methods": ["negative_gradient"]})
-    found = plan.search(chosen.model_copy(update={"tuning": tuning}), METHOD_FILES)
+    found = search_of(chosen.model_copy(update={"tuning": tuning}), METHOD_FILES)
     assert {variant.method for variant in found.variants} == {"original", "negative_gradient"}
 
 
 def test_searched_settings_are_reported_on_the_other_half():
     with pytest.raises(ConfigError, match="test_half: second"):
-        plan.search(on_test_half(methods=["duck"], settings_from="searched"), METHOD_FILES)
+        search_of(on_test_half(methods=["duck"], settings_from="searched"), METHOD_FILES)
     second = on_test_half(methods=["duck"], settings_from="searched", test_half="second")
-    assert plan.search(second, METHOD_FILES).test_half == "first"
+    assert search_of(second, METHOD_FILES).test_half == "first"
     with pytest.raises(ConfigError, match="no original of seed 0"):
-        plan.search(on_test_half(methods=["duck"], train_seeds=[1]), METHOD_FILES)
+        search_of(on_test_half(methods=["duck"], train_seeds=[1]), METHOD_FILES)

@@ -12,7 +12,7 @@ from workspace import PROJECT, Workspace
 
 from unlearning.files import load_arrays
 from unlearning.metrics.names import STUDY_TABLES
-from unlearning.stages.gather import STUDY_COLUMNS
+from unlearning.results.findings import STUDY_COLUMNS
 
 CONFIG = "configs/tiny_studies.yaml"
 FIGURES = ("density", "destinations", "embedding_maps", "attributions", "attribution_maps")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unlearning.records import read_record
+from unlearning.records.record import read_record
 from unlearning.stages import unlearn
 
 

@@ -23,7 +23,7 @@ LIBRARY = [
 ]
 HASHES = """
 import locale
-from unlearning.provenance import script_hash
+from unlearning.records.provenance import script_hash
 print(locale.getpreferredencoding(False))
 print(script_hash("paper/paper.typ", "paper/reported.csv", "paper/claims.yaml", "figures/roc.py"))
 """

@@ -20,7 +20,6 @@ from conftest import ROOT, TinyRun
 from test_sources import Payload, Server, visible
 from workspace import Workspace
 
-from unlearning import grid
 from unlearning.data import download
 from unlearning.data.catalogue import (
     ChecksumError,
@@ -33,16 +32,17 @@ from unlearning.data.catalogue import (
 )
 from unlearning.data.download import DownloadError
 from unlearning.data.weights import UnsafeWeights, check_obtainable, fetch_weights, read_weights
-from unlearning.failures import expected
 from unlearning.files import DamagedFile, load_tensors, read_json, save_tensors, sha256_file
-from unlearning.manifest import manifest
 from unlearning.models import PRETRAINED
-from unlearning.records import read_record
+from unlearning.plan import grid
+from unlearning.records.record import read_record
+from unlearning.results.manifest import manifest
+from unlearning.runtime.job import expected
+from unlearning.runtime.vision import torchvision
 from unlearning.stages.fetch_weights import main as fetch_main
 from unlearning.stages.trace import text
 from unlearning.stages.verify import Check
-from unlearning.trace import Run, _models
-from unlearning.vision import torchvision
+from unlearning.trace.numbers import Run, _models
 
 TABLE = ROOT / "configs" / "weights.csv"
 FILE = "resnet18-00000000.pth"

@@ -16,7 +16,7 @@ from snakemake.logging import DefaultFilter, DefaultFormatter
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from unlearning import progress
+from unlearning.jobs import progress
 
 FIRST = "first_table"
 """The rule whose table is shown as soon as it is there."""

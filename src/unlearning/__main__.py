@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from unlearning.delegate import delegate
+from unlearning.runtime.delegate import delegate, print_utf8
 
 STAGES = os.path.join(os.path.dirname(__file__), "stages")
 
@@ -23,18 +23,11 @@ def main(argv: list[str]) -> None:
         sys.exit(0 if asked_for_help else 2)
     status = delegate(argv)
     if status is None:
-        from unlearning.verbs import run_verb  # here: what a server runs starts without it
+        from unlearning.runtime.job import run_verb  # here: what a server runs starts without it
 
         run_verb(argv)
     else:
         sys.exit(status)
-
-
-def print_utf8() -> None:
-    """Let this process print UTF-8, whatever the locale."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8")
 
 
 if __name__ == "__main__":

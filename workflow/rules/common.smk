@@ -1,20 +1,28 @@
-# What the rules share: the checked config, its jobs (unlearning.jobs), the names of files.
+# What the rules share: the checked config, its jobs (unlearning.jobs.run), the names of files.
 import glob
 import math
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-from unlearning import costs, plan
+from unlearning.config.yaml_files import read_yaml
 from unlearning.data.catalogue import catalogue, weights_catalogue
-from unlearning.entry import stage_modules
 from unlearning.files import canonical_json
-from unlearning.job import LOGS, OUTPUTS, files_of
-from unlearning.jobs import Jobs
+from unlearning.jobs import costs
+from unlearning.jobs.job import LOGS, OUTPUTS, files_of
+from unlearning.jobs.run import Jobs
 from unlearning.metrics.names import STUDY_TABLES
-from unlearning.provenance import code_hash, script_hash
-from unlearning.shown import DRAWN, FIGURES, PRINTED, SOURCES, STUDY_FIGURES, TABLES
-from unlearning.yaml_files import read_yaml
+from unlearning.plan import checks
+from unlearning.records.entry import stage_modules
+from unlearning.records.provenance import code_hash, script_hash
+from unlearning.results.shown import (
+    DRAWN,
+    FIGURES,
+    PRINTED,
+    SOURCES,
+    STUDY_FIGURES,
+    TABLES,
+)
 
 METHOD_FILES = "configs/methods"
 # What `--config` may say beside a config's own keys.
@@ -36,7 +44,7 @@ def checked():
             update_config(raw, read_yaml(file))
         update_config(raw, workflow.config_settings.config)
         raw = {key: value for key, value in raw.items() if key not in ASIDE}
-        return plan.plan(raw, config_file(), DATASETS, METHOD_FILES)
+        return checks.plan(raw, config_file(), DATASETS, METHOD_FILES)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
 
@@ -77,7 +85,7 @@ def log_of(rule):
 
 
 def job(rule, what):
-    """What the library says of a job (unlearning.job.Job)."""
+    """What the library says of a job (unlearning.jobs.job.Job)."""
     return lambda w: getattr(JOBS.job(rule, w), what)
 
 

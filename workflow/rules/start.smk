@@ -2,9 +2,11 @@
 import gc
 import threading
 
-from unlearning import adoption, forkserver, progress, provenance
 from unlearning.data.catalogue import DataError
-from unlearning.stages.gather import FINDINGS
+from unlearning.jobs import adoption, progress
+from unlearning.records import provenance
+from unlearning.results.findings import FINDINGS
+from unlearning.runtime import forkserver
 
 # The DAG is many objects that stay: looking through them for garbage was a seventh and more of planning.
 gc.freeze()
@@ -59,7 +61,7 @@ def begin():
     jobs = list(workflow.dag.needrun_jobs())
     try:
         if not FINISHED:
-            plan.check_bounds(JOBS.experiments.values(), config_file(), METHOD_FILES)
+            checks.check_bounds(JOBS.experiments.values(), config_file(), METHOD_FILES)
         check_weights(jobs)
     except (ValueError, DataError) as error:
         raise WorkflowError(str(error)) from None
@@ -125,7 +127,7 @@ TYPESET += sorted(glob.glob(f"{METHOD_FILES}/*.yaml"))  # the paper says whose s
 wildcard_constraints:
     experiment="|".join(map(re.escape, JOBS.experiments)),
     trunk="originals(_erm)?",
-    scenario="|".join(plan.KINDS),
+    scenario="|".join(checks.KINDS),
     train_seed=r"\d+",
     shadow=r"\d+",
     unlearn_seed=r"\d+",

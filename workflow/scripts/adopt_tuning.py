@@ -18,8 +18,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from unlearning import hyperparameters, spaces
-from unlearning.config import PUBLISHED
+from unlearning.config import hyperparameters, spaces
+from unlearning.plan.tuning import PUBLISHED
 
 PROJECT = Path(__file__).parents[2]
 FOLDER = PROJECT / "configs/methods"

@@ -26,7 +26,7 @@ from unlearning.models import build
 from unlearning.models.base import Classifier
 from unlearning.recipe import Recipe
 from unlearning.seeds import seed_for
-from unlearning.training import accuracy, predict, train
+from unlearning.training.loop import accuracy, predict, train
 
 PROJECT = Path(__file__).parents[2]
 SEEDS = (0, 1, 2)

@@ -9,7 +9,7 @@ on complementary random halves) `per_example` and `global` each give another. Th
 (paper/reference/lira_variance.csv) has the bias and root mean square of that error over draws, by
 `spread`, the standard deviation over images of the logarithm of an image's own deviation, on which
 the answer depends. What spread real images have is measured as well: of 64 small networks on random
-halves of the embedded ones, free of what 32 models a side miss. `config.variance_for` follows the
+halves of the embedded ones, free of what 32 models a side miss. `blocks.variance_for` follows the
 table and paper/METRICS.md quotes it. About half a minute.
 """
 

@@ -18,8 +18,8 @@ import shutil
 from pathlib import Path
 
 from unlearning.metrics.names import STUDY_TABLES
-from unlearning.shown import STUDY_FIGURES
-from unlearning.stages.gather import FINDINGS
+from unlearning.results.findings import FINDINGS
+from unlearning.results.shown import STUDY_FIGURES
 
 PROJECT = Path(__file__).parents[2]
 STUDIES = (

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearning import costs
-from unlearning.config import RunConfig, parse
+from unlearning.config.experiment import RunConfig
+from unlearning.config.parsing import parse
 from unlearning.data.catalogue import catalogue
 from unlearning.files import read_json, write_text
-from unlearning.pace import pace, training_seconds
+from unlearning.jobs import costs
+from unlearning.jobs.pace import pace, training_seconds
 
 PACES = 9  # some moments of a shared machine
 LAST = re.compile(r"worked ([\d.]+) s, [\d.]+ s of CPU, (\d+) MB")

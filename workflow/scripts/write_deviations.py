@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearning.comparisons import ALPHA
-from unlearning.deviations import (
+from unlearning.claims.deviations import (
     BASELINE,
     NOT_MEASURED,
     NOTHING,
@@ -28,7 +27,8 @@ from unlearning.deviations import (
 )
 from unlearning.files import write_text
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.render import probability, score
+from unlearning.stats.crossed import ALPHA
+from unlearning.tables.render import probability, score
 
 PROJECT = Path(__file__).parents[2]
 SOURCE = Path("paper/deviations.yaml")

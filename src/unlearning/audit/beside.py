@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from unlearning import hyperparameters
-from unlearning import reported as names
 from unlearning.audit import grades, quantities
+from unlearning.audit import reported as names
 from unlearning.audit.quantities import Movement, Quantity
-from unlearning.config import Experiment, RunConfig
-from unlearning.reported import Metric, Reported
-from unlearning.tables import status_note
+from unlearning.audit.reported import Metric, Reported
+from unlearning.config import hyperparameters
+from unlearning.config.experiment import Experiment, RunConfig
+from unlearning.results.runs import status_note
 
 
 @dataclass(frozen=True)
 class Run:
     """A run and what it is put beside.
 
-    runs: `tables.read_runs` of the run that `ours` describes. paper: the paper's grid. recorded:
+    runs: `runs.read_runs` of the run that `ours` describes. paper: the paper's grid. recorded:
     the settings that cells ran with (`manifest.recorded_settings`); what it lacks has those that
     the files in `folder` give now.
     """

@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from unlearning import hyperparameters
-from unlearning.config import Experiment, Variant
-from unlearning.plan import resolved
+from unlearning.config import hyperparameters
+from unlearning.config.blocks import Variant
+from unlearning.config.experiment import Experiment
+from unlearning.plan.checks import resolved
 
 RECIPE = ("pretrained", "head_dropout", "precision", "training")
 """What of an experiment decides how its original is trained."""

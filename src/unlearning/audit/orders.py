@@ -23,14 +23,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from unlearning import hyperparameters
-from unlearning import reported as names
 from unlearning.audit import grades, quantities
+from unlearning.audit import reported as names
 from unlearning.audit.beside import Beside, Run, beside, movement
+from unlearning.audit.reported import Reported
 from unlearning.audit.rule import REPORTED_RUNS
-from unlearning.config import RunConfig
+from unlearning.config import hyperparameters
+from unlearning.config.experiment import RunConfig
 from unlearning.methods import ORIGINALS, REFERENCES
-from unlearning.reported import Reported
 from unlearning.seeds import seed_for
 
 COLUMNS = [

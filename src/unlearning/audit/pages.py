@@ -8,21 +8,12 @@ import textwrap
 
 import pandas as pd
 
-from unlearning import reported as names
+from unlearning.audit import reported as names
 from unlearning.audit.quantities import A_T
-from unlearning.audit.words import (
-    DETAIL,
-    GRADES,
-    REASONS,
-    VERDICTS,
-    codes,
-    sentence,
-    shown,
-    tally,
-)
-from unlearning.manifest import trace_id
+from unlearning.audit.words import DETAIL, GRADES, REASONS, VERDICTS, codes, sentence, shown, tally
 from unlearning.metrics.names import COSTS
-from unlearning.render import Section, latex, markdown, page, plus_minus, seconds
+from unlearning.results.manifest import trace_id
+from unlearning.tables.render import Section, latex, markdown, page, plus_minus, seconds
 
 ROWS = 40
 """The most rows of one table in LaTeX, which breaks no table over pages."""

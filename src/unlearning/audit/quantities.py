@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from unlearning import reported as names
+from unlearning.audit import reported as names
+from unlearning.audit.reported import Metric, Reported
 from unlearning.methods import ORIGINALS
 from unlearning.metrics.aus import class_removal_aus
-from unlearning.reported import Metric, Reported
 
 A_T = {"class_removal": "retain_test_accuracy", "homogeneous_removal": "test_accuracy"}
 """The accuracy that AUS compares with the original's."""

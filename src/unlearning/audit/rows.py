@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from unlearning import hyperparameters
-from unlearning import reported as names
 from unlearning.audit import grades, quantities
+from unlearning.audit import reported as names
 from unlearning.audit.beside import Absent, Beside, Run, beside, movement
 from unlearning.audit.quantities import Quantity
+from unlearning.audit.reported import Reported
 from unlearning.audit.rule import decide, margin, measure
-from unlearning.config import RunConfig
+from unlearning.config import hyperparameters
+from unlearning.config.experiment import RunConfig
 from unlearning.metrics.names import COSTS
-from unlearning.reported import Reported
-from unlearning.tables import status_note
+from unlearning.results.runs import status_note
 
 COLUMNS = [
     *("row", "source", "version", "table_or_figure", "dataset", "scenario", "method", "metric"),

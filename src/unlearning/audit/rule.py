@@ -35,11 +35,11 @@ import numpy as np
 import pandas as pd
 
 from unlearning.audit.quantities import Movement
-from unlearning.comparisons import rounding
+from unlearning.audit.reported import Metric, Reported, own_scenario
 from unlearning.metrics.names import COSTS
-from unlearning.reported import Metric, Reported, own_scenario
 from unlearning.seeds import seed_for
-from unlearning.stats import interval
+from unlearning.stats.crossed import rounding
+from unlearning.stats.summary import interval
 
 REPORTED_RUNS = 10
 """Runs behind a reported mean and its spread: the release's ten classes or ten forget sets."""
@@ -69,7 +69,7 @@ class Ours:
 def measure(cells: pd.DataFrame, identity: Sequence[str]) -> Ours:
     """Mean, interval and spreads of the column `value` of cells, unlearning seeds averaged first.
 
-    With two training seeds that have every forget set the interval is `stats.interval`, else
+    With two training seeds that have every forget set the interval is `summary.interval`, else
     Student's over forget sets. identity: of the bootstrap's seed.
     """
     grid = cells.pivot_table(index="train_seed", columns="split", values="value", sort=False)

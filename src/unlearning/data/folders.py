@@ -27,7 +27,7 @@ from unlearning.data.readers import (
     tiny_imagenet,
     unpickle_cifar,
 )
-from unlearning.vision import torchvision
+from unlearning.runtime.vision import torchvision
 
 PARTS = ("train", "test")
 ORDERS = ("train_order.txt", "train_order.txt.gz")

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearning.data.catalogue import DataError, DatasetInfo, FileInfo, FormatError
-from unlearning.vision import torchvision
+from unlearning.runtime.vision import torchvision
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,7 +21,7 @@ import torch
 from unlearning.data.catalogue import ChecksumError, DataError, FormatError, WeightsInfo
 from unlearning.data.download import download, expanded, silent, verify
 from unlearning.files import STORAGE, save_tensors, sha256_file, write_json
-from unlearning.vision import torchvision
+from unlearning.runtime.vision import torchvision
 
 FOLDER = "weights"
 DAMAGE = (

@@ -22,7 +22,7 @@ from unlearning.data.batches import index_batches
 from unlearning.methods.base import OptionalStop, Problem
 from unlearning.methods.delete import masked
 from unlearning.models.base import Classifier
-from unlearning.optim import SGD
+from unlearning.training.optim import SGD
 
 TOUCHES = frozenset({"retain", "forget"})
 BATCHES = {"batch_size": "both"}

@@ -25,8 +25,8 @@ from unlearning.data.batches import index_batches
 from unlearning.methods.base import OptionalStop, Problem, untrained_copy
 from unlearning.methods.scrub import divergence
 from unlearning.models.base import Classifier
-from unlearning.optim import Adam
-from unlearning.training import predict
+from unlearning.training.loop import predict
+from unlearning.training.optim import Adam
 
 TOUCHES = frozenset({"retain", "forget"})
 BATCHES = {"batch_size": "both"}

@@ -14,12 +14,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from unlearning import checkpoint
 from unlearning.data.batches import Images, index_batches
 from unlearning.models.base import Classifier
-from unlearning.optim import SGD
 from unlearning.recipe import Strict
-from unlearning.training import Diverged, accuracy
+from unlearning.training import checkpoint
+from unlearning.training.loop import Diverged, accuracy
+from unlearning.training.optim import SGD
 
 
 class AccessError(PermissionError):

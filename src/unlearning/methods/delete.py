@@ -19,7 +19,7 @@ from torch.nn.functional import kl_div, log_softmax, softmax
 
 from unlearning.methods.base import Problem, SgdSettings, descend
 from unlearning.models.base import Classifier
-from unlearning.training import predict
+from unlearning.training.loop import predict
 
 TOUCHES = frozenset({"forget"})
 

@@ -29,8 +29,8 @@ from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
 from unlearning.methods.base import EarlyStop, Impossible, Problem
 from unlearning.models.base import Classifier
-from unlearning.optim import Adam
-from unlearning.training import embed
+from unlearning.training.loop import embed
+from unlearning.training.optim import Adam
 
 TOUCHES = frozenset({"retain", "forget"})
 BATCHES = {"batch_size": "forget"}

@@ -39,8 +39,8 @@ from unlearning.data.batches import index_batches
 from unlearning.methods import duck
 from unlearning.methods.base import Problem
 from unlearning.models.base import Classifier
-from unlearning.optim import Adam
-from unlearning.training import embed
+from unlearning.training.loop import embed
+from unlearning.training.optim import Adam
 
 TOUCHES = frozenset({"retain", "forget"})
 BATCHES = {"batch_size": "forget"}

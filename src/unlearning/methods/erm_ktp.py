@@ -26,9 +26,9 @@ from torch.nn.functional import mse_loss
 from unlearning.methods.base import Problem, untrained_copy
 from unlearning.models.base import Classifier
 from unlearning.models.erm import MaskedClassifier, bounded
-from unlearning.optim import SGD
 from unlearning.recipe import Strict
-from unlearning.training import Diverged, embed
+from unlearning.training.loop import Diverged, embed
+from unlearning.training.optim import SGD
 
 TOUCHES = frozenset({"retain"})
 GAMMA = 0.1

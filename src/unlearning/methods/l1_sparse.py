@@ -18,8 +18,8 @@ from torch.nn.functional import cross_entropy
 
 from unlearning.methods.base import Problem
 from unlearning.models.base import Classifier
-from unlearning.optim import SGD
 from unlearning.recipe import Strict
+from unlearning.training.optim import SGD
 
 TOUCHES = frozenset({"retain"})
 

@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 from unlearning.methods.base import OptionalStop, Problem
 from unlearning.methods.random_labels import draw
 from unlearning.models.base import Classifier
-from unlearning.optim import SGD
+from unlearning.training.optim import SGD
 
 TOUCHES = frozenset({"retain", "forget"})
 BATCHES = {"batch_size": "both"}

@@ -50,9 +50,9 @@ from unlearning.data.batches import Images
 from unlearning.data.surrogates import surrogate
 from unlearning.methods.base import EarlyStop, Impossible, Problem
 from unlearning.models.base import Classifier
-from unlearning.optim import Adam
 from unlearning.seeds import seed_for
-from unlearning.training import embed, predict
+from unlearning.training.loop import embed, predict
+from unlearning.training.optim import Adam
 
 TOUCHES = frozenset({"retain", "forget", "surrogate"})
 BATCHES = {"batch_size": "forget"}

@@ -33,8 +33,8 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from unlearning.methods.base import OptionalStop, Problem
 from unlearning.models.base import Classifier
-from unlearning.optim import SGD
-from unlearning.training import predict
+from unlearning.training.loop import predict
+from unlearning.training.optim import SGD
 
 TOUCHES = frozenset({"retain", "forget"})
 BATCHES = {"batch_size": "retain", "forget_batch_size": "forget"}

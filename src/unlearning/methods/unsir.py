@@ -29,8 +29,8 @@ from torch.nn.functional import cross_entropy
 from unlearning.data.batches import index_batches
 from unlearning.methods.base import Problem
 from unlearning.models.base import Classifier
-from unlearning.optim import Adam
 from unlearning.recipe import Strict
+from unlearning.training.optim import Adam
 
 TOUCHES = frozenset({"retain"})
 BATCHES = {"batch_size": "retain", "noise_images": "retain", "retain_per_class": "class"}

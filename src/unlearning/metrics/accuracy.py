@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.evaluated import forget_and_retain
+from unlearning.metrics.evaluated import forget_and_retain
 
 
 def accuracy(correct: np.ndarray, chosen: np.ndarray | None = None) -> float | None:
@@ -22,7 +22,7 @@ def accuracy(correct: np.ndarray, chosen: np.ndarray | None = None) -> float | N
 def accuracies(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> dict[str, Any]:
     """The accuracies of one model on the sets that a split defines (duck.md §1), as fractions.
 
-    outputs: as `unlearning.evaluated` says; with a sample, A_r is over the sampled images.
+    outputs: as `unlearning.metrics.evaluated` says; with a sample, A_r is over the sampled images.
     Class removal: A_r, A_f on the training part, A_r^t, A_f^t on the test part by class,
     and the whole test part. Homogeneous removal: A_r, A_f, and A^t on the evaluated half
     (`test_accuracy`) and on the other one (`validation_accuracy`).

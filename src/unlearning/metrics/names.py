@@ -48,4 +48,4 @@ STUDY_TABLES = (
     "ablation",
     "architectures",
 )
-"""The tables of the studies (`unlearning.study_tables`)."""
+"""The tables of the studies (`unlearning.tables.study_tables`)."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from unlearning.models.base import Classifier, Float32, Weights
-from unlearning.vision import torchvision
+from unlearning.runtime.vision import torchvision
 
 NARROWER = 8
 BLOCKS = {  # the kind of block, and how many there are in each of the four layers

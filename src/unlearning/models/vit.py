@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from unlearning.models.base import Classifier, Weights
-from unlearning.vision import torchvision
+from unlearning.runtime.vision import torchvision
 
 
 class _ClassToken(nn.Module):

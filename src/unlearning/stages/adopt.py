@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unlearning.adoption import REFUSED, source_of
-from unlearning.entry import stage_modules
 from unlearning.files import DamagedFile, sha256_file, whole, write_sealed
-from unlearning.provenance import code_hash
-from unlearning.records import RECORD, SEAL, check_made, read_record
+from unlearning.jobs.adoption import REFUSED, source_of
+from unlearning.records.entry import stage_modules
+from unlearning.records.provenance import code_hash
+from unlearning.records.record import RECORD, SEAL, check_made, read_record
 
 
 def main(argv: list[str]) -> None:

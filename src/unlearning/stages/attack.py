@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from unlearning.data.splits import check_split
-from unlearning.evaluated import train_rows
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import measure, membership, tell
-from unlearning.provenance import code_hash
-from unlearning.records import RECORD, load_outputs, read_record
+from unlearning.metrics.evaluated import train_rows
+from unlearning.records.provenance import code_hash
+from unlearning.records.record import RECORD, load_outputs, read_record
 from unlearning.seeds import seed_for
 
 FALSE_POSITIVE_RATES = np.logspace(-3, 0, 61)

@@ -6,20 +6,20 @@ import argparse
 import shlex
 from pathlib import Path
 
-from unlearning import hyperparameters
 from unlearning.audit.orders import orders
 from unlearning.audit.pages import documents
+from unlearning.audit.reported import own_method, read_reported
 from unlearning.audit.rows import audit
-from unlearning.claim_pages import section
-from unlearning.claims import read_claims
-from unlearning.config import parse
+from unlearning.claims.pages import section
+from unlearning.claims.statements import read_claims
+from unlearning.claims.verdicts import judge
+from unlearning.config import hyperparameters
+from unlearning.config.parsing import parse
+from unlearning.config.yaml_files import read_yaml
 from unlearning.files import read_json, write_text
-from unlearning.manifest import read_manifest, recorded_settings
-from unlearning.render import markdown
-from unlearning.reported import own_method, read_reported
-from unlearning.tables import read_runs
-from unlearning.verdicts import judge
-from unlearning.yaml_files import read_yaml
+from unlearning.results.manifest import read_manifest, recorded_settings
+from unlearning.results.runs import read_runs
+from unlearning.tables.render import markdown
 
 
 def main(argv: list[str]) -> None:

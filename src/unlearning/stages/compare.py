@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from unlearning.compare import compare
+from unlearning.trace.compare import compare
 
 SHOWN = 50
 """So many differences are printed unless --all."""

@@ -15,20 +15,15 @@ from typing import Any
 import numpy as np
 
 from unlearning.data.splits import check_split
-from unlearning.evaluated import check_same_images
 from unlearning.files import read_json, write_sealed
-from unlearning.grid import FEWEST_SEEDS
 from unlearning.metrics import Unmeasurable, measure, tell
 from unlearning.metrics.accuracy import by_part
-from unlearning.metrics.membership import (
-    logit_confidence,
-    roc_auc,
-    u_lira,
-    u_lira_worst_case,
-)
+from unlearning.metrics.evaluated import check_same_images
+from unlearning.metrics.membership import logit_confidence, roc_auc, u_lira, u_lira_worst_case
 from unlearning.metrics.oracle_distance import klom
-from unlearning.provenance import code_hash
-from unlearning.records import RECORD, load_outputs, read_record
+from unlearning.plan.grid import FEWEST_SEEDS
+from unlearning.records.provenance import code_hash
+from unlearning.records.record import RECORD, load_outputs, read_record
 
 KLOM_BINS = 20
 """As published, for a hundred models; with fewer, one bin for two models."""

@@ -13,12 +13,13 @@ from typing import Any
 
 from tabulate import tabulate
 
-from unlearning import adoption, costs
-from unlearning.config import RunConfig, parse
+from unlearning.config.experiment import RunConfig
+from unlearning.config.parsing import parse
 from unlearning.data.catalogue import DatasetInfo, catalogue, weights_catalogue
-from unlearning.jobs import Jobs
+from unlearning.jobs import adoption, costs
+from unlearning.jobs.pace import pace, size
+from unlearning.jobs.run import Jobs
 from unlearning.models import ERM, PRETRAINED
-from unlearning.pace import pace, size
 
 BACKWARD = 3  # a training step costs three forward passes
 GPUS = "configs/gpus.csv"

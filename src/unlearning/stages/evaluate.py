@@ -7,18 +7,18 @@ import json
 import time
 
 from unlearning.data.batches import load_dataset
-from unlearning.device import choose_device, usable_precision
-from unlearning.entry import stage_modules
 from unlearning.files import save_tensors
-from unlearning.records import (
+from unlearning.records.entry import stage_modules
+from unlearning.records.record import (
     check_made,
     new_record,
     peak_memory_mb,
     read_record,
     write_record,
 )
-from unlearning.stored import load_model
-from unlearning.training import predict
+from unlearning.records.stored import load_model
+from unlearning.runtime.device import choose_device, usable_precision
+from unlearning.training.loop import predict
 
 
 def main(argv: list[str]) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from unlearning import group
 from unlearning.analysis import density, geometry
-from unlearning.group import Group, finite
+from unlearning.config.blocks import Features
 from unlearning.metrics import measure
 from unlearning.metrics.representation import balanced_sample
-from unlearning.studies import Features
-from unlearning.training import layers
+from unlearning.records import group
+from unlearning.records.group import Group, finite
+from unlearning.training.loop import layers
 
 LAYERS = ("embedding", "intermediate")
 

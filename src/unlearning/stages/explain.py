@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from unlearning import group
 from unlearning.analysis.attributions import explain, map_correlation
-from unlearning.data.batches import Images
-from unlearning.group import Group
+from unlearning.config.blocks import Attributions
 from unlearning.metrics import Unmeasurable, measure
-from unlearning.models.base import Classifier
-from unlearning.studies import Attributions
-from unlearning.training import embed
+from unlearning.records import group
+from unlearning.records.group import BATCH, Group, logits_of, pixels
+from unlearning.training.loop import embed
 
-BATCH = 100
 PAIRS = (("duck", "oracle"), ("original", "oracle"), ("original", "duck"))
 
 
 def main(argv: list[str]) -> None:
     """Write rows for attributions.csv, and the first image's maps for attribution_maps.csv."""
     parser = group.parser("explain", __doc__)
-    parser.add_argument("--settings", required=True, help="studies.Attributions as JSON")
+    parser.add_argument("--settings", required=True, help="blocks.Attributions as JSON")
     options = parser.parse_args(argv)
     settings = Attributions(**json.loads(options.settings))
     found = group.read(options)
@@ -83,23 +80,6 @@ def _correlations(maps: Mapping[tuple, np.ndarray], k: int, position: int) -> li
         for one, other in PAIRS
         if {(one, output), (other, output)} <= maps.keys()
     ]
-
-
-def pixels(images: torch.Tensor) -> np.ndarray:
-    """uint8 [N, C, H, W] as float32 [N, H, W, C] in 0..255, as `explain` takes them."""
-    return images.permute(0, 2, 3, 1).cpu().numpy().astype(np.float32)
-
-
-def logits_of(model: Classifier, like: Images) -> Callable[[np.ndarray], np.ndarray]:
-    """The model as a function of pixels [B, H, W, C] in 0..255, normalised as `like`, to logits."""
-    model.eval()
-
-    @torch.inference_mode()
-    def logits(images: np.ndarray) -> np.ndarray:
-        batch = torch.tensor(images).permute(0, 3, 1, 2)  # a copy: normalising works in place
-        return model(like.normalise(batch.to(like.images.device))).cpu().numpy()
-
-    return logits
 
 
 def _grid(shown: Mapping[str, int], drawn: Mapping[tuple, np.ndarray]) -> list[dict[str, Any]]:

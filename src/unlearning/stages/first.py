@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from unlearning import grid, hyperparameters
-from unlearning.config import parse
+from unlearning.config import hyperparameters
+from unlearning.config.parsing import parse
 from unlearning.files import read_json, write_text
-from unlearning.stages.collect import as_csv, collect
-from unlearning.stages.show import shown
+from unlearning.plan import grid
+from unlearning.results.collected import as_csv, collect
+from unlearning.tables.removal import shown
 
 WIDTH = 100
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from unlearning import group
 from unlearning.analysis import geometry
-from unlearning.group import Group
 from unlearning.metrics import measure
 from unlearning.metrics.representation import balanced_sample
+from unlearning.records import group
+from unlearning.records.group import Group
 from unlearning.seeds import seed_for
 
 

@@ -17,20 +17,20 @@ import torch
 
 from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split
-from unlearning.device import choose_device
-from unlearning.entry import stage_modules
-from unlearning.evaluated import train_rows
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import Unmeasurable, measure, tell
+from unlearning.metrics.evaluated import train_rows
+from unlearning.metrics.relearning import relearn_steps
 from unlearning.metrics.representation import balanced_sample, linear_cka, linear_probe
 from unlearning.models import ERM
 from unlearning.models.base import Classifier
-from unlearning.provenance import code_hash
-from unlearning.records import RECORD, load_outputs, read_record
-from unlearning.relearning import relearn_steps
+from unlearning.records.entry import stage_modules
+from unlearning.records.provenance import code_hash
+from unlearning.records.record import RECORD, load_outputs, read_record
+from unlearning.records.stored import cell_model, cell_settings
+from unlearning.runtime.device import choose_device
 from unlearning.seeds import seed_for
-from unlearning.stored import cell_model, cell_settings
-from unlearning.training import embed
+from unlearning.training.loop import embed
 
 RELEARNED_WITHIN = 0.05
 """Relearned: the forget accuracy is the original's less five points."""

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from unlearning.files import write_text
-from unlearning.report import report
+from unlearning.report.page import report
 
 
 def main(argv: list[str]) -> None:

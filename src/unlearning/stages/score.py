@@ -16,19 +16,14 @@ from typing import Any
 import numpy as np
 
 from unlearning.data.splits import check_split, half_of_test
-from unlearning.evaluated import check_same_images
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import Unmeasurable, measure, names, tell
 from unlearning.metrics.accuracy import accuracies, by_part
 from unlearning.metrics.aus import class_removal_aus, homogeneous_removal_aus
-from unlearning.metrics.oracle_distance import (
-    accuracy_gap,
-    agreement,
-    jensen_shannon,
-    l2_distance,
-)
-from unlearning.provenance import code_hash
-from unlearning.records import RECORD, load_outputs, read_record
+from unlearning.metrics.evaluated import check_same_images
+from unlearning.metrics.oracle_distance import accuracy_gap, agreement, jensen_shannon, l2_distance
+from unlearning.records.provenance import code_hash
+from unlearning.records.record import RECORD, load_outputs, read_record
 
 PAIRWISE = {"js": jensen_shannon, "l2": l2_distance, "agreement": agreement}
 PARTS = ("forget", "retain", "test")

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from unlearning.data.batches import Dataset, Images, load_dataset
-from unlearning.device import choose_device, usable_precision
-from unlearning.entry import stage_modules
 from unlearning.files import save_tensors
 from unlearning.recipe import Recipe
-from unlearning.records import new_record, peak_memory_mb, write_record
+from unlearning.records.entry import stage_modules
+from unlearning.records.record import new_record, peak_memory_mb, write_record
+from unlearning.runtime.device import choose_device, usable_precision
 from unlearning.seeds import seed_for
-from unlearning.stages.train import new_model, pretrained_weights, state_file
-from unlearning.training import predict, train
+from unlearning.training.loop import predict, train
+from unlearning.training.start import new_model, pretrained_weights, state_file
 
 
 def main(argv: list[str]) -> None:

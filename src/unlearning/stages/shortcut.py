@@ -13,23 +13,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from unlearning import group
 from unlearning.analysis.attributions import explain, mass_inside
 from unlearning.analysis.shortcut import shortcut
+from unlearning.config.blocks import Attributions
 from unlearning.data.batches import Images
 from unlearning.data.patches import patch_mask, stamped
-from unlearning.group import Group
 from unlearning.metrics import Unmeasurable, measure
 from unlearning.models.base import Classifier
-from unlearning.stages.explain import BATCH, logits_of, pixels
-from unlearning.studies import Attributions
-from unlearning.training import accuracy, predict
+from unlearning.records import group
+from unlearning.records.group import BATCH, Group, logits_of, pixels
+from unlearning.training.loop import accuracy, predict
 
 
 def main(argv: list[str]) -> None:
     """Write rows for shortcut.csv as JSON."""
     parser = group.parser("shortcut", __doc__)
-    parser.add_argument("--attributions", help="studies.Attributions as JSON; else none are made")
+    parser.add_argument("--attributions", help="blocks.Attributions as JSON; else none are made")
     options = parser.parse_args(argv)
     explained = Attributions(**json.loads(options.attributions)) if options.attributions else None
     found = group.read(options)

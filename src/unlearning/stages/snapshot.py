@@ -8,12 +8,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from unlearning import grid, hyperparameters
+from unlearning.config import hyperparameters
+from unlearning.config.parsing import parse
+from unlearning.config.yaml_files import read_yaml
 from unlearning.data.catalogue import catalogue
-from unlearning.files import write_json
-from unlearning.plan import plan
-from unlearning.stages import collect, gather, tabulate
-from unlearning.yaml_files import read_yaml
+from unlearning.files import read_json, write_json
+from unlearning.plan import grid
+from unlearning.plan.checks import plan
+from unlearning.results import collected, findings
+from unlearning.tables.removal import tabulate
 
 
 def main(argv: list[str]) -> None:
@@ -29,12 +32,10 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     config, _ = plan(read_yaml(options.config), options.config, catalogue(), options.methods)
     config = config.model_copy(update={"partial": True})
-    root, out = options.root or f"results/{config.run}", Path(options.out)
+    root, out = Path(options.root or f"results/{config.run}"), Path(options.out)
     write_json(out / "config.json", config.model_dump())
-    same = ["--config", str(out / "config.json"), "--root", root]
-    same += ["--methods", options.methods, "--out", options.out]
-    collect.main(same)
+    config = parse(read_json(out / "config.json"), str(out / "config.json"))
+    collected.write(config, root, out, options.methods)
     if grid.study_cells(config):
-        gather.main(same)
-    tables = ["--runs", str(out / "runs.csv"), "--ensembles", str(out / "ensembles.csv")]
-    tabulate.main([*tables, "--out", str(out / "tables")])
+        findings.write(config, root, out, options.methods)
+    tabulate(out / "runs.csv", out / "tables", out / "ensembles.csv")

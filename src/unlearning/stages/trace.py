@@ -11,19 +11,19 @@ from typing import Any
 
 import pandas as pd
 
-from unlearning import claim_pages, evaluation, reported, verdicts
-from unlearning import trace as tracing
-from unlearning.audit import quantities, rows
-from unlearning.claims import FILES, read_claims
-from unlearning.config import parse
+from unlearning.audit import quantities, reported, rows
+from unlearning.claims import pages, verdicts
+from unlearning.claims.statements import FILES, read_claims
+from unlearning.config.parsing import parse
+from unlearning.config.yaml_files import read_yaml
 from unlearning.files import read_json
-from unlearning.manifest import recorded_settings
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.stages import tabulate, tabulate_studies
-from unlearning.study_layouts import LAYOUTS as STUDIES
-from unlearning.tables import scenario_table
-from unlearning.trace import NotFound, Run, Table
-from unlearning.yaml_files import read_yaml
+from unlearning.results.manifest import recorded_settings
+from unlearning.results.runs import scenario_table
+from unlearning.tables import evaluation, removal, study_layouts
+from unlearning.tables.study_layouts import LAYOUTS as STUDIES
+from unlearning.trace import numbers as tracing
+from unlearning.trace.numbers import NotFound, Run, Table
 
 SHOWN = 24
 """So many values are printed; --json has all."""
@@ -39,7 +39,7 @@ def tables(paper: Path, grid: Path) -> dict[str, Table]:
     found = {
         name: Table(
             lambda run, name=name: scenario_table(run.runs, name),
-            lambda frame, name=name: tabulate.sections(frame, name),
+            lambda frame, name=name: removal.sections(frame, name),
             lambda run, row, column: tracing.scenario_values(run.runs, row, column),
             f"tables/{name}",
         )
@@ -53,10 +53,10 @@ def tables(paper: Path, grid: Path) -> dict[str, Table]:
             f"tables/{name}",
         )
     for name, layout in STUDIES.items():
-        frame_of, source = tabulate_studies.TABLES[name]
+        frame_of, source = study_layouts.TABLES[name]
         found[name] = Table(
             functools.partial(_study_frame, frame_of, source),
-            lambda frame, layout=layout: tabulate_studies.sections(frame, layout),
+            lambda frame, layout=layout: study_layouts.sections(frame, layout),
             INSIDE.get(name) or functools.partial(tracing.study_values, study=name),
             f"tables/{name}",
         )
@@ -68,7 +68,7 @@ def tables(paper: Path, grid: Path) -> dict[str, Table]:
     )
     found["claims"] = Table(
         lambda run: verdicts.judge(read_claims(paper / "claims.yaml"), run.folder),
-        claim_pages.section,
+        pages.section,
         functools.partial(_claimed, paper),
         "claims",
     )

@@ -12,17 +12,16 @@ from typing import Any
 
 import torch
 
-from unlearning.data.batches import Dataset, load_dataset, load_packed
+from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, retained
-from unlearning.device import choose_device, usable_precision
-from unlearning.entry import stage_modules
-from unlearning.files import canonical_json, read_json, save_tensors, sha256_text
-from unlearning.models import ERM, PRETRAINED, build
-from unlearning.models.base import Classifier, Weights
+from unlearning.files import read_json, save_tensors
 from unlearning.recipe import Recipe
-from unlearning.records import new_record, peak_memory_mb, write_record
+from unlearning.records.entry import stage_modules
+from unlearning.records.record import new_record, peak_memory_mb, write_record
+from unlearning.runtime.device import choose_device, usable_precision
 from unlearning.seeds import seed_for
-from unlearning.training import accuracy, train
+from unlearning.training.loop import accuracy, train
+from unlearning.training.start import new_model, pretrained_weights, state_file
 
 
 def main(argv: list[str]) -> None:
@@ -73,51 +72,10 @@ def main(argv: list[str]) -> None:
     shutil.rmtree(resume, ignore_errors=True)
 
 
-def state_file(folder: Path, record: Mapping[str, Any], precision: str) -> Path:
-    """Where a job keeps what it resumes from: a name for its settings, inputs, code, precision."""
-    made_by = [record["settings"], record["inputs"], record["code_sha256"], precision]
-    return folder / f"{sha256_text(canonical_json(made_by))[:16]}.safetensors"
-
-
 def identity(settings: Mapping[str, Any]) -> tuple[str | int, ...]:
     """What the seeds of one training derive from: an oracle's differ from its original's."""
     parts = ("dataset", "arch", "scenario", "split", "train_seed")
     return tuple(settings[key] for key in parts if key in settings)
-
-
-def pretrained_weights(
-    settings: Mapping[str, Any], path: str | None, inputs: Mapping[str, str]
-) -> Weights:
-    """The packed weights that the settings ask for, checked; None where they ask for none.
-
-    inputs: the record's hashes. Raises DamagedFile if the file is not the one that the facts
-    beside it state, ValueError if it is of another network, missing or not asked for.
-    """
-    if settings["pretrained"] != (path is not None):
-        raise ValueError("settings with `pretrained: true` need --pretrained, others have none")
-    if path is None:
-        return None
-    facts, weights = load_packed(path, inputs["pretrained"])
-    wanted = PRETRAINED[settings["arch"].removesuffix(ERM)]
-    if facts["name"] != wanted:
-        raise ValueError(f"{path}: weights of {facts['name']}; {settings['arch']} needs {wanted}")
-    return weights
-
-
-def new_model(
-    settings: Mapping[str, Any], dataset: Dataset, seed: int, pretrained: Weights = None
-) -> Classifier:
-    """An untrained model of the settings' architecture, channels-last in memory."""
-    torch.manual_seed(seed)
-    model = build(
-        settings["arch"],
-        dataset.classes,
-        dataset.train.images.shape[1],
-        pretrained,
-        settings["head_dropout"],
-        settings["precision"],
-    )
-    return model.to(memory_format=torch.channels_last)
 
 
 def _indices(dataset: Dataset, split: str | None) -> torch.Tensor:

@@ -18,12 +18,14 @@ from typing import Any
 
 import pandas as pd
 
-from unlearning import grid, hyperparameters, plan, spaces
-from unlearning.config import PUBLISHED, Experiment, parse
+from unlearning.config import hyperparameters, spaces
+from unlearning.config.experiment import Experiment
+from unlearning.config.parsing import parse
 from unlearning.files import canonical_json, read_json, write_text
-from unlearning.render import Section, plus_minus, score
-from unlearning.stages.collect import collect
-from unlearning.stages.tabulate import write
+from unlearning.plan import grid, tuning
+from unlearning.plan.tuning import PUBLISHED
+from unlearning.results.collected import collect
+from unlearning.tables.render import Section, plus_minus, score, write
 
 KEYS = ("experiment", "dataset", "arch", "scenario", "base_method")
 LOST = ("diverged", "failed")
@@ -58,7 +60,7 @@ def main(argv: list[str]) -> None:
     found = []
     for experiment in config.experiments:
         if experiment.tuning:
-            search = plan.search(experiment, options.methods)
+            search = tuning.search(experiment, options.methods)
             searches = config.model_copy(update={"experiments": [search]})
             rows = collect(searches, Path(options.root), options.methods)
             same = [e for e in config.experiments if home(e) == home(experiment)]
@@ -87,7 +89,7 @@ def trace(
 ) -> list[dict[str, Any]]:
     """The candidates, ranked by their objective within each method and scenario.
 
-    rows: as `collect` gives them; search: as `plan.search`; shown: cells that the run reports.
+    rows: as `collect` gives them; search: as `tuning.search`; shown: cells that the run reports.
     Of equal objectives the candidate declared first is chosen. `edge`: the dimensions of its
     space at whose edge the chosen one lies. The published settings have no round and no rank.
     """

@@ -17,17 +17,17 @@ from typing import Any
 
 import pandas as pd
 
-from unlearning import evaluation, quotes
-from unlearning.config import Experiment, RunConfig
+from unlearning.config.experiment import Experiment, RunConfig
+from unlearning.config.hyperparameters import defined
 from unlearning.files import whole, write_json
-from unlearning.hyperparameters import defined
-from unlearning.manifest import recorded_settings
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.plan import resolved
-from unlearning.render import Section, probability
-from unlearning.stages import tabulate, tabulate_studies
-from unlearning.study_layouts import LAYOUTS as STUDIES
+from unlearning.plan.checks import resolved
+from unlearning.report import quotes
+from unlearning.results.manifest import recorded_settings
+from unlearning.tables import evaluation, removal, study_layouts
+from unlearning.tables.render import Section, probability
+from unlearning.tables.study_layouts import LAYOUTS as STUDIES
 
 BESIDE = ("references.bib", "deviations.csv")
 """What the document reads from its own folder."""
@@ -40,9 +40,9 @@ def printed(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[dict[str, Any]
         if table.empty:
             sections = []
         elif name in SCENARIOS:
-            sections = tabulate.sections(table, name)
+            sections = removal.sections(table, name)
         elif name in STUDIES:
-            sections = tabulate_studies.sections(table, STUDIES[name])
+            sections = study_layouts.sections(table, STUDIES[name])
         else:
             sections = evaluation.sections(table, evaluation.LAYOUTS[name])
         found[name] = [_plain(section) for section in sections]

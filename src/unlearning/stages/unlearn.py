@@ -18,14 +18,12 @@ import torch
 from unlearning import methods
 from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, given, retained
-from unlearning.device import choose_device, usable_precision
-from unlearning.entry import stage_modules
-from unlearning.evaluated import chosen
 from unlearning.files import DamagedFile, load_tensors, read_json, save_tensors
 from unlearning.methods.base import Impossible, Problem
+from unlearning.metrics.evaluated import chosen
 from unlearning.models.base import Classifier
-from unlearning.optim import SGD
-from unlearning.records import (
+from unlearning.records.entry import stage_modules
+from unlearning.records.record import (
     RECORD,
     check_made,
     new_record,
@@ -33,10 +31,12 @@ from unlearning.records import (
     read_record,
     write_record,
 )
+from unlearning.records.stored import load_model
+from unlearning.runtime.device import choose_device, usable_precision
 from unlearning.seeds import seed_for
-from unlearning.stages.train import state_file
-from unlearning.stored import load_model
-from unlearning.training import Diverged, accuracy, check_finite, predict
+from unlearning.training.loop import Diverged, accuracy, check_finite, predict
+from unlearning.training.optim import SGD
+from unlearning.training.start import state_file
 
 WARM_UP_BATCH = 128
 ONE_IMAGE = "Expected more than 1 value per channel when training"

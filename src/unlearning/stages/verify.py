@@ -23,7 +23,7 @@ from unlearning.files import (
     read_sealed,
     sha256_file,
 )
-from unlearning.records import RECORD, check_made, read_record
+from unlearning.records.record import RECORD, check_made, read_record
 
 ROLES = ("model", "outputs")
 UNSEALED = ("config.json",)

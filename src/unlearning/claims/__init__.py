@@ -1,0 +1,1 @@
+"""The paper's claims as predicates, their verdicts, and known differences."""

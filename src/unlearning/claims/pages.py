@@ -1,0 +1,90 @@
+"""The verdicts on the claims as printed tables: a frame of `verdicts.judge` by data set."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from unlearning.claims.verdicts import HOLDS, IDLE
+from unlearning.tables.render import Section, probability
+
+CAPTION = (
+    "What the paper, its release and papers that quote it say, as predicates on this run "
+    "(paper/claims.yaml). Value: mean over n cells, a forget set and training seed each, with its "
+    "95 % interval; a claim holds if the interval lies wholly on the claimed side of the bound, "
+    "does not hold if wholly on the other. p: two-sided against the bound, Holm-corrected within a "
+    "family of claims, whose verdicts need p < 0.05 as well. Cells are crossed: interval and p are "
+    "the more cautious of Student's t over forget sets (classes) and over training seeds, and hold "
+    "for those of which there are several. Original: the same asked of the original, which does "
+    "nothing, in the method's place; a claim that it passes as well does not discriminate. AUCs of "
+    "attacks are taken as their distance from 1/2."
+)
+VERDICTS = {
+    HOLDS: "hold",
+    IDLE: "do not discriminate",
+    "does not hold": "do not hold",
+    "not told apart": "are not told apart",
+    "not tested": "are not tested",
+}
+"""Each verdict, and how it is said of several claims."""
+
+
+def section(found: pd.DataFrame) -> list[Section]:
+    """The printed tables of `judge`, one a data set, by verdict; the reasons are footnotes."""
+    sections = []
+    for dataset, rows in found.groupby("dataset", sort=False):
+        counts = [
+            f"{(rows['verdict'] == verdict).sum()} {said}" for verdict, said in VERDICTS.items()
+        ]
+        caption = f"Of {len(rows)} asked here {', '.join(counts)}. {CAPTION}"
+        rank = list(VERDICTS).index
+        ordered = rows.sort_values("verdict", key=lambda c: c.map(rank), kind="stable")
+        asked_once = ~rows["claim"].duplicated(keep=False)
+        printed = [
+            _printed(row, once)
+            for row, once in zip(ordered.to_dict("records"), asked_once[ordered.index], strict=True)
+        ]
+        title = f"Claims: {dataset}" if dataset else "Claims: nothing to ask them of"
+        sections.append(Section(title, caption, pd.DataFrame(printed), _footnotes(rows)))
+    return sections
+
+
+def _printed(row: dict, once: bool) -> dict[str, str]:
+    """A row; a claim that is asked of several experiments says of which."""
+    return {
+        "Claim": row["statement"] if once else f"{row['statement']} ({row['experiment']})",
+        "Verdict": row["verdict"],
+        "Value [95 %]": _interval(row, ""),
+        "Bound": row["bound"],
+        "Unit": row["unit"],
+        "n": str(row["n"]),
+        "Generalises to": row["over"] or "–",
+        "p": probability(row["p"]),
+        "Original": _said_control(row),
+    }
+
+
+def _interval(row: dict, of: str) -> str:
+    value, low, high = (row[f"{of}{name}"] for name in ("value", "low", "high"))
+    if math.isnan(value):
+        return "–"
+    return f"{value:.3g}" if math.isnan(low) else f"{value:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _said_control(row: dict) -> str:
+    """The control's verdict and numbers, if there is a control and it has any."""
+    if math.isnan(row["control_value"]):
+        return "–"
+    return f"{row['control']}: {_interval(row, 'control_')}"
+
+
+def _footnotes(rows: pd.DataFrame) -> list[str]:
+    """A line for each reason, and for each why there is no control, with its claims."""
+    told = rows[rows["reason"] != ""].groupby("reason", sort=False)["claim"]
+    found = [f"{', '.join(dict.fromkeys(claims))}: {reason}." for reason, claims in told]
+    without = rows[rows["control"].str.startswith("none: ")].groupby("control", sort=False)["claim"]
+    for why, claims in without:
+        named = ", ".join(dict.fromkeys(claims))
+        found.append(f"Not asked of the original ({why.removeprefix('none: ')}): {named}.")
+    return found

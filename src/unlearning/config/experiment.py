@@ -1,0 +1,331 @@
+"""The typed description of a run: its experiments, and how they must fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from unlearning.config.blocks import (
+    STUDIES,
+    Attacks,
+    Attributions,
+    Features,
+    Name,
+    Part,
+    Share,
+    Tuning,
+    Variant,
+    checked_methods,
+    one_of,
+)
+from unlearning.config.resources import Resources
+from unlearning.config.scenarios import Scenarios, Seeds, unique
+from unlearning.methods import REFERENCES
+from unlearning.models import FAMILIES, PRETRAINED
+from unlearning.recipe import VALIDATION_SHARE, Number, Recipe, Strict, shown
+
+FEWEST_IMAGES = 2
+"""To forget and to retain: BatchNorm cannot train on one."""
+RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
+
+
+class Experiment(Strict):
+    """One data set and architecture: its originals, oracles, scenarios and methods.
+
+    Either `scenarios` and `methods`, every method on every forget set, with the references; or
+    `parts`, an ordered list of which only the listed cells are run, those of a part before those
+    of the next. oracles: false leaves the oracles out of an experiment without parts. study: part
+    of `snakemake understanding`, not of runs.csv and its tables. models_of: another experiment of
+    the same model and recipe, whose originals and oracles these are. retain_evaluated: of the
+    training images all that are forgotten and so many of the others, drawn once for the data set,
+    are evaluated; None: all. epochs_at_most: a cap on the epochs of a method, by name; a cell that
+    it cut short is marked `capped`. settings_from: which settings of the methods' files,
+    `published` or what a search found (`searched`). test_half: the fixed half of the test images on
+    which accuracies, AUS and distances are measured; None: all. given: of D_f and of D_r, the share
+    `1/K` that a method is given; the model that it starts from has seen all; None: all.
+    """
+
+    dataset: str
+    arch: str
+    name: Name | None = None
+    pretrained: bool = False
+    head_dropout: Number = Field(0.0, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    evaluation: Literal["test", "validation"] = "test"
+    training: Recipe
+    scenarios: Scenarios | None = None
+    methods: list[str | Variant] | None = Field(None, min_length=1)
+    parts: list[Part] | None = Field(None, min_length=1)
+    oracles: bool = True
+    retain_evaluated: int | None = Field(None, gt=0)
+    epochs_at_most: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    train_seeds: Seeds
+    unlearn_seeds: Seeds = Field(default_factory=lambda: [0])
+    settings_from: Literal["published", "searched"] = "published"
+    test_half: Literal["first", "second"] | None = None
+    given: Share | None = None
+    resources: Resources = Resources()
+    tuning: Tuning | None = None
+    attacks: Attacks | None = None
+    study: Literal[STUDIES] | None = None
+    models_of: Name | None = None
+    features: Features | None = None
+    attributions: Attributions | None = None
+
+    @field_validator("train_seeds", "unlearn_seeds")
+    @classmethod
+    def _distinct(cls, seeds: list) -> list:
+        return unique(seeds, "seed")
+
+    @field_validator("arch")
+    @classmethod
+    def _known_arch(cls, arch: str) -> str:
+        return one_of(arch, FAMILIES, "architecture")
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, dataset: str, info: ValidationInfo) -> str:
+        return one_of(dataset, info.context["datasets"], "data set") if info.context else dataset
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, methods: list | None, info: ValidationInfo) -> list | None:
+        return methods and checked_methods(methods, info, implied=REFERENCES)
+
+    @field_validator("epochs_at_most")
+    @classmethod
+    def _known_capped(cls, caps: dict, info: ValidationInfo) -> dict:
+        for name in caps if info.context else ():
+            one_of(name, info.context["methods"], "method")
+        return caps
+
+    @field_validator("parts")
+    @classmethod
+    def _distinct_parts(cls, parts: list | None) -> list | None:
+        unique([part.name for part in parts or []], "part")
+        return parts
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Experiment:
+        given = {"scenarios": self.scenarios, "methods": self.methods}
+        if self.parts is None:
+            for key, value in given.items():
+                if value is None:
+                    raise ValueError(f"{key}: this key is needed and missing, or give parts")
+            return self
+        for key, value in {**given, "study": self.study, "tuning": self.tuning}.items():
+            if value is not None:
+                raise ValueError(f"{key}: an experiment with parts has none; name it in the parts")
+        if not self.oracles:
+            raise ValueError("oracles: a part has an oracle only where it lists one; drop it")
+        settings: dict[str, Variant] = {}
+        for variant in (v for part in self.parts for v in part.variants):
+            if settings.setdefault(variant.name, variant) != variant:
+                raise ValueError(f"parts: {variant.name} has different settings in two parts")
+        if any(part.scenarios.shortcut_removal for part in self.parts):
+            raise ValueError("parts: shortcut_removal needs an experiment of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_dataset(self, info: ValidationInfo) -> Experiment:
+        if info.context:
+            dataset = info.context["datasets"][self.dataset]
+            for part in self.listed:
+                self._check_classes(part.scenarios, dataset.classes)
+                self._check_count(part.scenarios, dataset.train)
+            if self.training.padding == "reflect" and self.training.crop >= dataset.size:
+                raise ValueError(
+                    f"training.crop: {self.training.crop} pixels cannot be mirrored in images of "
+                    f"{dataset.size}"
+                )
+        if self.pretrained and self.arch not in PRETRAINED:
+            raise ValueError(
+                f"pretrained: {self.arch} has no pretrained weights; set it to false, or use "
+                f"one of {', '.join(PRETRAINED)}"
+            )
+        check_study(self)
+        return self
+
+    def _check_classes(self, scenarios: Scenarios, classes: int) -> None:
+        shortcut = scenarios.shortcut_removal
+        for key in ("source", "label") if shortcut else ():
+            if getattr(shortcut, key) >= classes:
+                raise ValueError(
+                    f"scenarios.shortcut_removal.{key}: class {getattr(shortcut, key)} is outside "
+                    f"0..{classes - 1}, the classes of {self.dataset}"
+                )
+        removal = scenarios.class_removal
+        if removal and removal.draw and removal.draw.of != classes:
+            raise ValueError(
+                f"scenarios.class_removal.draw.of: {self.dataset} has {classes} classes"
+            )
+        for entry in removal.forget or [] if removal else []:
+            wanted = entry if isinstance(entry, list) else [entry]
+            for label in wanted:
+                if not 0 <= label < classes:
+                    raise ValueError(
+                        f"scenarios.class_removal.forget: class {label} is outside "
+                        f"0..{classes - 1}, the classes of {self.dataset}"
+                    )
+            if len(wanted) == classes:
+                raise ValueError(
+                    "scenarios.class_removal.forget: all classes of "
+                    f"{self.dataset} would go; nothing would be retained"
+                )
+
+    def _check_count(self, scenarios: Scenarios, train: int) -> None:
+        removal = scenarios.homogeneous_removal
+        if removal is None:
+            return
+        if removal.indices == "release" and self.dataset not in RELEASE_INDICES:
+            raise ValueError(
+                "scenarios.homogeneous_removal.indices: the release has indices for "
+                f"{', '.join(RELEASE_INDICES)} alone, not for {self.dataset}; use own"
+            )
+        if removal.indices == "release" and self.evaluation == "validation":
+            raise ValueError(
+                "scenarios.homogeneous_removal.indices: the release's indices count through the "
+                "whole training part; use own, or evaluation: test"
+            )
+        if removal.indices == "own":
+            if self.evaluation == "validation":
+                train -= int(VALIDATION_SHARE * train)
+            size = removal.count or round(removal.fraction * train)
+            if not FEWEST_IMAGES <= size <= train - FEWEST_IMAGES:
+                key = "count" if removal.count else "fraction"
+                raise ValueError(
+                    f"scenarios.homogeneous_removal.{key}: {size} of the {train} training images "
+                    f"of {self.dataset} would be forgotten; both parts need at least "
+                    f"{FEWEST_IMAGES} images: BatchNorm cannot train on one"
+                )
+
+    @property
+    def label(self) -> str:
+        """The name of the experiment's folder."""
+        return self.name or f"{self.dataset}-{self.arch}"
+
+    @property
+    def listed(self) -> list[Part]:
+        """The parts; of an experiment without them one, nameless, with its references."""
+        if self.parts is not None:
+            return self.parts
+        methods = [*(["oracle"] if self.oracles else []), *self.methods]
+        fields = {"name": "", "methods": methods, "scenarios": self.scenarios, "train_seeds": None}
+        return [Part.model_construct(**fields)]
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Every method as a variant, each once, the original first."""
+        found = {v.name: v for part in self.listed for v in part.variants}
+        return list(found.values())
+
+    @property
+    def poisoned(self) -> bool:
+        """Whether its training data are poisoned: shortcut removal."""
+        return self.scenarios is not None and self.scenarios.shortcut_removal is not None
+
+
+class RunConfig(Strict):
+    """A whole config file. `run` names the folder under results/.
+
+    sources: where the files or images of a data set lie (data.sources), or a file of pretrained
+    weights (data.weights), by its name. partial: collect what is there and show the rest as
+    missing, instead of asking for every cell. mixed_code: let cells of one method that ran
+    different code share a table. without_bfloat16: what a new job of `precision: bfloat16` does
+    on a device without it (device.usable_precision). order: which parts, and which experiments
+    that have none, are run first, by name; the others follow. models: the folder of another run,
+    finished or not, whose originals, oracles, shadow models and cells are taken where they are
+    the same (adoption).
+    """
+
+    run: Name
+    experiments: list[Experiment] = Field(min_length=1)
+    sources: dict[str, str] = Field(default_factory=dict)
+    partial: bool = False
+    mixed_code: bool = False
+    without_bfloat16: Literal["stop", "float32"] = "stop"
+    order: list[Name] | None = Field(None, min_length=1)
+    models: str | None = Field(None, min_length=1)
+
+    @field_validator("sources")
+    @classmethod
+    def _known_sources(cls, sources: dict, info: ValidationInfo) -> dict:
+        for name in sources if info.context else ():
+            known = dict.fromkeys([*info.context["datasets"], *PRETRAINED.values()])
+            one_of(name, known, "data set or weights")
+        return sources
+
+    @model_validator(mode="after")
+    def _distinct_folders(self) -> RunConfig:
+        unique([e.label for e in self.experiments], "experiment")
+        return self
+
+    @model_validator(mode="after")
+    def _known_order(self) -> RunConfig:
+        if self.order is not None:
+            unique(self.order, "order")
+            names = [part.name or e.label for e in self.experiments for part in e.listed]
+            unique(names, "with an order, the name of a part")
+            for name in self.order:
+                try:
+                    one_of(name, names, "part or experiment")
+                except ValueError as error:
+                    raise ValueError(f"order: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _shared_models(self) -> RunConfig:
+        check_shared_models(self.experiments)
+        return self
+
+
+SAME_MODELS = (
+    *("dataset", "arch", "pretrained", "head_dropout"),
+    *("precision", "evaluation", "training"),
+)
+"""What two experiments that share models agree in."""
+
+
+def check_study(experiment: Experiment) -> None:
+    """Raise ValueError, naming the key, if a study lacks what it measures or has what it cannot."""
+    study, scenarios = experiment.study, experiment.scenarios
+    shortcut = experiment.poisoned
+    if shortcut != (study == "shortcut"):
+        raise ValueError("study: shortcut and scenarios.shortcut_removal need each other")
+    if shortcut and (experiment.models_of or experiment.evaluation != "test"):
+        raise ValueError("study: shortcut trains on poisoned data: no models_of, no validation")
+    if (experiment.features is not None) != (study == "feature_space"):
+        raise ValueError("study: feature_space and features need each other")
+    if experiment.attributions and study not in ("feature_space", "shortcut"):
+        raise ValueError("attributions: only a feature_space or a shortcut study has them")
+    if study and (experiment.attacks or experiment.tuning):
+        raise ValueError("study: attacks and tuning are for experiments that are no study")
+    needs_duck = study in ("feature_space", "shortcut", "ablation")
+    if needs_duck and "duck" not in [variant.name for variant in experiment.variants]:
+        raise ValueError(f"methods: a study of kind {study} needs duck")
+    if study in ("feature_space", "shortcut") and not experiment.oracles:
+        raise ValueError(f"oracles: a study of kind {study} compares with them")
+    if study == "feature_space" and scenarios.class_removal is None:
+        raise ValueError("scenarios: a feature_space study needs class_removal")
+
+
+def check_shared_models(experiments: Sequence[Experiment]) -> None:
+    """Raise ValueError unless `models_of` names an experiment whose models would be the same."""
+    homes = {e.label: e for e in experiments if e.models_of is None}
+    for experiment in experiments:
+        if experiment.models_of is None:
+            continue
+        if experiment.models_of not in homes:
+            raise ValueError(
+                f"models_of of {experiment.label}: {shown(experiment.models_of)} is none of "
+                f"{', '.join(homes)}, the experiments with models of their own"
+            )
+        home = homes[experiment.models_of]
+        for key in SAME_MODELS:
+            if getattr(home, key) != getattr(experiment, key):
+                raise ValueError(
+                    f"models_of of {experiment.label}: its {key} differs from that of "
+                    f"{home.label}, so the models are not the same"
+                )

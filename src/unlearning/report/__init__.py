@@ -1,0 +1,1 @@
+"""What is read: the page, the paper's numbers, the drawing of the DAG."""

@@ -1,0 +1,1 @@
+"""The files of rows that a run ends in: made from records, and read back."""

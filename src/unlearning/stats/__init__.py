@@ -1,0 +1,1 @@
+"""Statistics of crossed cells: pure functions on numbers and frames."""

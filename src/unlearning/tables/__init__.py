@@ -1,0 +1,1 @@
+"""Tables: frames at full precision, their layouts, Markdown, LaTeX and HTML."""

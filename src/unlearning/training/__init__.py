@@ -1,0 +1,1 @@
+"""Training of models: one loop, its optimisers, what it starts from and resumes."""
