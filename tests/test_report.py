@@ -125,7 +125,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 def page(run: Path) -> str:
-    return report(TEMPLATE, run, run, run / "rules.dot", TEMPLATE.parent.parent / "rules")
+    return report(TEMPLATE, run, run, run / "rules.dot")
 
 
 def edit(path: Path, **columns: object) -> None:
@@ -438,8 +438,8 @@ function type(field, text) {
 }
 addEventListener("load", () => {
   found.images = [...document.images].map((image) => [image.complete, image.naturalWidth]);
-  const graph = at("svg.rulegraph").getBoundingClientRect();
-  found.graph = [graph.width, graph.height];
+  const rules = at("ol.needs").getBoundingClientRect();
+  found.rules = [rules.width, rules.height];
   found.sheets = document.querySelectorAll("th button").length;
   found.wide = document.documentElement.scrollWidth - innerWidth;
   found.tried = window.tried;
@@ -520,7 +520,7 @@ def test_in_a_browser(browsed):
     """Images load, tables sort and filter, links open the cells; no error, nothing too wide."""
     assert browsed["tried"] == []
     assert [loaded and width > 0 for loaded, width in browsed["images"]] == [True] * 3
-    assert all(size > 100 for size in browsed["graph"])
+    assert all(size > 100 for size in browsed["rules"])
     assert browsed["wide"] <= 0
 
     numbers = ["-2.5", "< 0.001", "0.93 ± 0.01", "9.1 [8, 11]", "10.0 ± 3.0"]

@@ -148,14 +148,13 @@ class Figure:
     numbers: str
 
 
-def report(template: Path, source: Path, made: Path, dot: Path, rules: Path) -> str:
+def report(template: Path, source: Path, made: Path, dot: Path) -> str:
     """The page as text.
 
     source: the run's folder with config.json, manifest.csv and, if it has studies,
     study_manifest.csv. made: the folder with claims.csv, audit.csv, tables/ and figures/. dot: the
-    text of `snakemake --rulegraph`. rules: the folder of the workflow's rules, for the colours; it
-    may be absent. Raises ValueError, naming the file and what is wrong, for a file that is missing
-    or not as it should be.
+    text of `snakemake --rulegraph`. Raises ValueError, naming the file and what is wrong, for a
+    file that is missing or not as it should be.
     """
     for path in (source / "config.json", source / "manifest.csv", template, dot):
         _present(path)
@@ -166,10 +165,11 @@ def report(template: Path, source: Path, made: Path, dot: Path, rules: Path) -> 
     audit = _read(made / "audit.csv", AUDIT)
     traced = set(manifest[CELLS].itertuples(index=False, name=None))
     try:
-        graph = rulegraph.parse(dot.read_text(encoding="utf-8"))
+        graph = dot.read_text(encoding="utf-8")
+        needs = rulegraph.needs(graph)
     except ValueError as error:
         raise ValueError(f"{dot}: {error}") from error
-    files = rulegraph.rule_files(rules)
+    drawing = rulegraph.drawing(graph).encode()
     environment = Environment(
         loader=FileSystemLoader(template.parent),
         autoescape=True,
@@ -185,10 +185,8 @@ def report(template: Path, source: Path, made: Path, dot: Path, rules: Path) -> 
         audit_counts=counts_sheet(audit),
         results=results(made / "tables", traced),
         figures=figures(made / "figures"),
-        graph=Markup(rulegraph.svg(graph, files)),
-        stages=sorted({files[rule] for rule in graph.rules if rule in files}),
-        all_stages=sorted(set(files.values())),
-        needs=graph.needs,
+        drawing=_as_uri(drawing, "image/svg+xml") if drawing else "",
+        needs=needs,
         times=times_sheet(manifest),
         software=software_sheet(manifest),
         groups=trace_groups(manifest, trace_words(source, made)),
@@ -543,7 +541,11 @@ def _numbers(path: Path) -> str:
 
 
 def _data_uri(path: Path, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return _as_uri(path.read_bytes(), kind)
+
+
+def _as_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def times_sheet(manifest: pd.DataFrame) -> Sheet:

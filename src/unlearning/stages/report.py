@@ -19,5 +19,4 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", required=True, help="the page")
     options = parser.parse_args(argv)
     template, dot = Path(options.template), Path(options.rulegraph)
-    rules = template.parent.parent / "rules"
-    write_text(options.out, report(template, Path(options.source), Path(options.made), dot, rules))
+    write_text(options.out, report(template, Path(options.source), Path(options.made), dot))
