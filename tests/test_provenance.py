@@ -21,6 +21,8 @@ from unlearning.models import FAMILIES
 from unlearning.records import provenance
 from unlearning.records.entry import stage_modules
 from unlearning.records.provenance import closure, code_hash, script_hash
+from unlearning.records.record import input_paths, new_record
+from unlearning.results.manifest import COLUMNS, INPUTS, read_manifest
 from unlearning.seeds import seed_for
 
 LIBRARY = provenance.PACKAGE
@@ -447,3 +449,25 @@ def test_what_was_read_of_the_code_is_kept_and_an_edit_is_read_again(
         kept.write_text(damaged, encoding="utf-8")
         assert next_process() == edited and len(parsed) > 20
     provenance._known.cache_clear()
+
+
+def test_a_record_names_its_inputs_and_an_older_one_by_its_command(tmp_path):
+    file = tmp_path / "data.safetensors"
+    file.write_bytes(b"images")
+    record = new_record({"arch": "x"}, {"data": file}, ["unlearning.seeds"])
+    assert record["version"] == 1 and input_paths(record) == {"data": str(file)}
+    assert record["inputs"] == {"data": files.sha256_file(file)}
+    older = {key: record[key] for key in record if key not in ("version", "paths")}
+    older["command"] = f"python -m unlearning train --data {file} --settings '{{}}' --model m"
+    assert input_paths(older) == {"data": str(file)}
+
+
+def test_an_older_manifest_has_settings_and_paths_by_its_commands():
+    older = read_manifest(ROOT / "paper/reference/fashion/manifest.csv")
+    assert set(COLUMNS) <= set(older)
+    ran = older[older["record"] != ""]
+    assert set(older["version"]) == {""} and len(ran) > 100
+    for row in ran.to_dict("records"):
+        assert json.loads(row["settings"])["method"] == row["method"]
+        assert all(row[f"{role}_path"] for role in INPUTS)
+    assert (older.loc[older["record"] == "", "settings"] == "").all()

@@ -230,14 +230,14 @@ class Experiment(Strict):
 class RunConfig(Strict):
     """A whole config file. `run` names the folder under results/.
 
-    sources: where the files or images of a data set lie (data.sources), or a file of pretrained
-    weights (data.weights), by its name. partial: collect what is there and show the rest as
-    missing, instead of asking for every cell. mixed_code: let cells of one method that ran
-    different code share a table. without_bfloat16: what a new job of `precision: bfloat16` does
-    on a device without it (device.usable_precision). order: which parts, and which experiments
-    that have none, are run first, by name; the others follow. models: the folder of another run,
-    finished or not, whose originals, oracles, shadow models and cells are taken where they are
-    the same (adoption).
+    version: of the form of the file (CHANGELOG.md). sources: where the files or images of a data
+    set lie (data.sources), or a file of pretrained weights (data.weights), by its name. partial:
+    collect what is there and show the rest as missing, instead of asking for every cell.
+    mixed_code: let cells of one method that ran different code share a table. without_bfloat16:
+    what a new job of `precision: bfloat16` does on a device without it (device.usable_precision).
+    order: which parts, and which experiments that have none, are run first, by name; the others
+    follow. models: the folder of another run, finished or not, whose originals, oracles, shadow
+    models and cells are taken where they are the same (adoption).
     """
 
     run: Name
@@ -248,6 +248,7 @@ class RunConfig(Strict):
     without_bfloat16: Literal["stop", "float32"] = "stop"
     order: list[Name] | None = Field(None, min_length=1)
     models: str | None = Field(None, min_length=1)
+    version: Literal[1] = 1
 
     @field_validator("sources")
     @classmethod

@@ -7,6 +7,7 @@ whoever reads a model or its outputs can tell that they are the ones that were m
 from __future__ import annotations
 
 import datetime
+import itertools
 import resource
 import shlex
 import sys
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 RECORD = "record.json"
 SEAL = "record_sha256"
+VERSION = 1
+"""Of the form of a record (CHANGELOG.md); earlier ones state none."""
 
 
 def new_record(
@@ -38,15 +41,17 @@ def new_record(
     inputs: Mapping[str, str | Path],
     modules: Iterable[str],
 ) -> dict[str, Any]:
-    """A record of the running command: settings, hashes of inputs and code, software, commit.
+    """A record of the running command: settings, inputs by hash and path, code, software, commit.
 
     settings: the cell's own, identity included. inputs: files by role. modules: what
     `provenance.code_hash` starts from. The stage adds its results.
     """
     return {
+        "version": VERSION,
         "settings": dict(settings),
         "settings_sha256": sha256_text(canonical_json(settings)),
         "inputs": {role: sha256_file(path) for role, path in inputs.items()},
+        "paths": {role: str(path) for role, path in inputs.items()},
         "code_sha256": code_hash(modules),
         "software": software(),
         "git": git_state(),
@@ -54,6 +59,21 @@ def new_record(
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "unlearning", *sys.argv[1:]]),
     }
+
+
+def input_paths(record: Mapping[str, Any]) -> dict[str, str]:
+    """Where the inputs of a record were, by role; of one without a version from its command."""
+    if "paths" in record:
+        return record["paths"]
+    found = options_of(record["command"])
+    return {role: found[role] for role in record["inputs"] if role in found}
+
+
+def options_of(command: str) -> dict[str, str]:
+    """The options of a command with the word after each: for files from before they held data."""
+    words = shlex.split(command)
+    pairs = itertools.pairwise(words)
+    return {one.removeprefix("--"): value for one, value in pairs if one.startswith("--")}
 
 
 def write_record(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pandas as pd
 
 from unlearning.files import canonical_json, sha256_file
 from unlearning.plan.grid import Cell
-from unlearning.records.record import read_record
+from unlearning.records.record import input_paths, options_of, read_record
 
 IDENTITY = [
     *("experiment", "dataset", "arch", "scenario", "split", "method"),
@@ -33,9 +32,12 @@ COLUMNS = [
     *("device", "machine", "software", "started", "seconds", "command"),
     *("cpu", "deterministic", "model_sha256", "pretrained_sha256"),
     *("adopted_from", "adopting_code_sha256"),
+    *("version", "settings", *(f"{role}_path" for role in INPUTS)),
 ]
-LATER = COLUMNS[-6:]
-"""Columns that runs of before they were written lack: read as empty."""
+LATER = COLUMNS[COLUMNS.index("cpu") :]
+"""Columns added later; empty in older runs."""
+VERSION = 1
+"""Of the form of the file (CHANGELOG.md)."""
 
 
 def manifest(
@@ -44,10 +46,11 @@ def manifest(
     """One row a cell, with the columns COLUMNS.
 
     rows: the cells' rows of runs.csv, in the same order. root: the run's folder. `record` is a path
-    below it. `status` is the record's: whether the model was made, scored or not. `seconds`: of
-    unlearning, of the oracle its training. A cell that did not run has its identity and status
-    alone. Of one that was taken of another run, `code_sha256` is the code that made it there,
-    `adopted_from` the run's name and `adopting_code_sha256` the code that would have made it here.
+    below it; `settings` are as JSON; `data_path` and so on are those that the job had.
+    `status` is the record's: whether the model was made, scored or not. `seconds`: of unlearning,
+    of the oracle its training. A cell that did not run has its identity and status alone. Of one
+    that was taken of another run, `code_sha256` is the code that made it there, `adopted_from` the
+    run's name and `adopting_code_sha256` the code that would have made it here.
     """
     return [
         dict.fromkeys(COLUMNS) | {key: row[key] for key in IDENTITY} | _made(cell, root)
@@ -78,13 +81,17 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
         "software": canonical_json(record["software"]),
         "seconds": record["unlearning_seconds"],
         "command": record["command"],
+        "version": VERSION,
+        "settings": canonical_json(record["settings"]),
+        **{f"{role}_path": path for role, path in input_paths(record).items() if role in INPUTS},
     }
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
     """Read manifest.csv: text ("" where empty), but `seconds` as floats (NaN where empty).
 
-    A file without one of the columns LATER is read as if that column were empty.
+    A file without one of the columns LATER is read as if that column were empty; settings and paths
+    of one from before they had columns are those in its commands.
     Raises ValueError, naming the file, for a missing column and for seconds that are no number.
     """
     found = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -92,6 +99,12 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
     absent = [name for name in COLUMNS if name not in found]
     if absent:
         raise ValueError(f"{path}: no column {', '.join(absent)}")
+    old = found["version"] == ""
+    for row in found.index[old & (found["command"] != "")]:
+        options = options_of(found.at[row, "command"])
+        found.at[row, "settings"] = options.get("settings", "")
+        for role in INPUTS:
+            found.at[row, f"{role}_path"] = options.get(role, "")
     try:
         return found.assign(seconds=found["seconds"].replace("", "nan").astype(float))
     except ValueError as error:
@@ -101,16 +114,14 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
 def recorded_settings(source: str | Path) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The settings that each method ran with, by experiment, scenario and method.
 
-    From the commands in manifest.csv and study_manifest.csv of the folder, where they are there.
+    From manifest.csv and study_manifest.csv of the folder, where they are there.
     """
     found = {}
     for path in (Path(source) / "manifest.csv", Path(source) / "study_manifest.csv"):
         for row in read_manifest(path).to_dict("records") if path.exists() else []:
-            words = shlex.split(row["command"])
-            if "--settings" in words:
-                settings = json.loads(words[words.index("--settings") + 1])
+            if row["settings"]:
                 key = row["experiment"], row["scenario"], row["method"]
-                found[key] = settings["hyperparameters"]
+                found[key] = json.loads(row["settings"])["hyperparameters"]
     return found
 
 

@@ -14,7 +14,14 @@ from unlearning.files import DamagedFile, sha256_file, whole, write_sealed
 from unlearning.jobs.adoption import REFUSED, source_of
 from unlearning.records.entry import stage_modules
 from unlearning.records.provenance import code_hash
-from unlearning.records.record import RECORD, SEAL, check_made, read_record
+from unlearning.records.record import (
+    RECORD,
+    SEAL,
+    check_made,
+    input_paths,
+    options_of,
+    read_record,
+)
 
 
 def main(argv: list[str]) -> None:
@@ -56,7 +63,7 @@ def main(argv: list[str]) -> None:
         note = {"record_sha256": options.record_sha256, "reason": error.wrong}
         write_sealed(here / REFUSED, note)
         raise Refused(f"{error}; or run again, and this run makes its own") from None
-    name, command = _moved(record["command"], options.root, options.folder)
+    name, moved = _moved(record, options.root, options.folder)
     settings = record["settings"]
     arch = settings.get("start_arch", settings["arch"])
     modules = stage_modules(options.verb, arch, settings.get("base_method"))
@@ -65,7 +72,7 @@ def main(argv: list[str]) -> None:
         "record_sha256": options.record_sha256,
         "code_sha256": code_hash(modules),
     }
-    write_sealed(here / RECORD, {**record, "command": command, "adopted": adopted}, SEAL)
+    write_sealed(here / RECORD, {**record, **moved, "adopted": adopted}, SEAL)
 
 
 class Refused(ValueError):
@@ -89,18 +96,20 @@ def _take(there: Path, here: Path, role: str, record: Mapping[str, Any]) -> None
         raise
 
 
-def _moved(command: str, root: str, folder: str) -> tuple[str, str]:
-    """The run's name in a command, and the command with the files of the run in `root`.
+def _moved(record: Mapping[str, Any], root: str, folder: str) -> tuple[str, dict[str, Any]]:
+    """The other run's name, and the record's command and paths with the files of the run in `root`.
 
-    "" and the command as it is, if its record was not written where a run has it.
+    "" and nothing if the record was not written where a run has it.
     """
-    words = shlex.split(command)
-    record = words[words.index("--record") + 1] if "--record" in words else ""
+    written = options_of(record["command"]).get("record", "")
     ending = f"/{folder}/{RECORD}"
-    if not record.endswith(ending):
-        return "", command
-    old = record.removesuffix(ending)
-    moved = [
-        root + word.removeprefix(old) if word.startswith(f"{old}/") else word for word in words
-    ]
-    return Path(old).name, shlex.join(moved)
+    if not written.endswith(ending):
+        return "", {}
+    old = written.removesuffix(ending)
+
+    def move(word: str) -> str:
+        return root + word.removeprefix(old) if word.startswith(f"{old}/") else word
+
+    command = shlex.join(move(word) for word in shlex.split(record["command"]))
+    paths = {role: move(path) for role, path in input_paths(record).items()}
+    return Path(old).name, {"command": command, "paths": paths}

@@ -18,7 +18,7 @@ from unlearning.config.parsing import parse
 from unlearning.config.yaml_files import read_yaml
 from unlearning.files import read_json
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.results.manifest import recorded_settings
+from unlearning.results.manifest import INPUTS, recorded_settings
 from unlearning.results.runs import scenario_table
 from unlearning.tables import evaluation, removal, study_layouts
 from unlearning.tables.study_layouts import LAYOUTS as STUDIES
@@ -180,7 +180,7 @@ def _cell(cell: dict[str, Any]) -> list[str]:
     dirty = " with uncommitted changes" if cell["dirty"] == "True" else ""
     seconds = "" if cell["seconds"] is None else f", {cell['seconds']:.3g} s"
     lines = [f"{name}", f"  record   {cell['record_sha256']} ({here['record']}) {cell['record']}"]
-    for role in tracing.HASHES:
+    for role in INPUTS:
         lines.append(f"  {role:8} {cell[f'{role}_sha256']} ({here[role]})")
     lines += [
         f"  settings {cell['settings_sha256']}",

@@ -9,7 +9,6 @@ CSV files state no hash: they are made again from these.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from unlearning.files import (
     read_sealed,
     sha256_file,
 )
-from unlearning.records.record import RECORD, check_made, read_record
+from unlearning.records.record import RECORD, check_made, input_paths, read_record
 
 ROLES = ("model", "outputs")
 UNSEALED = ("config.json",)
@@ -134,8 +133,7 @@ class Check:
 
     def _made_from(self, path: Path, record: Mapping[str, Any]) -> None:
         """Name a record whose inputs are other files by now; damaged ones are named themselves."""
-        words = shlex.split(record["command"])
-        named = {role: Path(words[words.index(f"--{role}") + 1]) for role in record["inputs"]}
+        named = {role: Path(file) for role, file in input_paths(record).items()}
         self._inputs[path] = named
         for role, file in named.items():
             changed = file.exists() and self._sha(file) != record["inputs"][role]

@@ -10,7 +10,6 @@ import difflib
 import io
 import math
 import re
-import shlex
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ import pandas as pd
 
 from unlearning.files import read_json, sha256_file
 from unlearning.metrics.names import METRICS
-from unlearning.results.manifest import read_manifest
+from unlearning.records.record import RECORD, input_paths
+from unlearning.results.manifest import INPUTS, read_manifest
 from unlearning.results.runs import read_runs
 from unlearning.results.study_files import VALUES, read_studies, read_tidy
 from unlearning.tables.evaluation_tables import BASELINE, KEY, read_ensembles
@@ -47,8 +47,6 @@ LISTED = 40
 CELL = [*KEY, "split", "train_seed", "unlearn_seed", "method"]
 PARTS = {"mean": statistics.fmean, "sd": statistics.stdev, "n": len}
 """What a column METRIC_PART is of the cells' values."""
-HASHES = {"data": "--data", "split": "--split", "start": "--start"}
-"""The inputs of a cell, and the options of its command that name their files."""
 MEASURED = ("scores", "attacks", "probes")
 PAIRED = ("difference", "difference_low", "difference_high", "p", "p_holm", "verdict")
 RANKED = ("rank", "rank_blocks", "friedman_p", "critical_difference")
@@ -374,8 +372,8 @@ def _cell(run: Run, row: dict[str, Any], values: pd.DataFrame) -> dict[str, Any]
     if not row["record"]:
         return row | {"here": {}, "measured": []}
     here = {"record": state(run.folder / row["record"], row["record_sha256"])}
-    for role, option in HASHES.items():
-        file = option_of(row["command"], option)
+    for role in INPUTS:
+        file = row[f"{role}_path"]
         here[role] = state(run.here(file), row[f"{role}_sha256"]) if file else "not named"
     return row | {"here": here, "measured": list(_measured(run, row, values))}
 
@@ -386,12 +384,6 @@ def state(path: Path, sha256: str) -> str:
         return "not here"
     found = sha256_file(path)
     return "same" if found == sha256 else f"changed: {found}"
-
-
-def option_of(command: str, option: str) -> str | None:
-    """The value of an option of a command line; None if it has none."""
-    words = shlex.split(command)
-    return words[words.index(option) + 1] if option in words else None
 
 
 def _measured(run: Run, row: Mapping[str, Any], values: pd.DataFrame) -> Iterable[dict[str, Any]]:
@@ -431,13 +423,13 @@ def _models(run: Run, cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def _add_model(run: Run, found: dict, cell: Mapping[str, Any], role: str) -> None:
-    record = option_of(cell["command"], "--start-record")
-    weights = option_of(cell["command"], "--start")
+    weights = cell["start_path"]
+    record = Path(weights).with_name(RECORD).as_posix() if weights else ""
     if not record or record in found:
         return
     path = run.here(record)
     made = read_json(path) if path.is_file() else {}
-    named = option_of(made.get("command", ""), "--pretrained")
+    named = input_paths(made).get("pretrained") if made else None
     pretrained = cell.get("pretrained_sha256")
     found[record] = {
         "role": role,
