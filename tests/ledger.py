@@ -1,7 +1,8 @@
 """What the fault and fuzz tests did to the project, counted as they run.
 
-`count` appends to a file of the process below `results/reliability/`; the README's table is made
-of all of them by `workflow/scripts/write_reliability.py`. `make test` begins with none.
+`count` appends to a file of the process below `results/reliability/`; the table in
+docs/reliability.md is made of all of them by `workflow/scripts/write_reliability.py`. `make test`
+begins with none.
 """
 
 from __future__ import annotations

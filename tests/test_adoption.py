@@ -204,7 +204,7 @@ def test_a_taken_model_keeps_its_code_and_names_its_run(other, tmp_path):
     for role in ("model", "outputs"):
         check_made(tmp_path / "new" / folder / f"{role}.safetensors", role, record)
     shutil.rmtree(source)
-    with pytest.raises(ConfigError, match=r"small.yaml: models: .*other is no folder"):
+    with pytest.raises(ConfigError, match=r"small.yaml: models: .*other is not a folder"):
         planned(changed(str(source)), tmp_path / "new", data)  # its start is nowhere
 
 
@@ -241,11 +241,11 @@ def test_a_damaged_file_is_refused_in_one_line_and_made_here_the_next_time(other
     given, needs = planned(changed(str(source)), tmp_path / "new", data)
     assert given.refused == {shadow: "its content does not match its hash"}
     assert original in given.taken  # weights are hashed when they are taken
-    with pytest.raises(ValueError, match=r"other/main/originals.*is not that which its record"):
+    with pytest.raises(ValueError, match=r"other/main/originals.*does not match the hash"):
         take(given, needs, tmp_path / "new", original)
     assert not (tmp_path / "new" / original / "model.safetensors").exists()
     given, _ = planned(changed(str(source)), tmp_path / "new", data)
-    assert given.refused[original] == "its content is not that which its record states"
+    assert given.refused[original] == "its content does not match the hash in its record"
     assert "main/runs/class_removal/class-0/train-0/duck/unlearn-0" in given.refused
 
 
@@ -362,7 +362,7 @@ def test_a_folder_that_is_none_is_an_error_before_anything_runs(second):
     configure(second, "results/nowhere", train_seeds=[5], attacks=None)
     status, text = second.snakemake(RUNS, "-n", config=CONFIG)
     assert status != 0 and "Traceback" not in text
-    assert f"{CONFIG}: models: results/nowhere is no folder; name a run's" in text
+    assert f"{CONFIG}: models: results/nowhere is not a folder; name a run's" in text
 
 
 def test_weights_that_rotted_there_end_their_job_in_one_line(clones, second):
@@ -383,4 +383,4 @@ def test_weights_that_rotted_there_end_their_job_in_one_line(clones, second):
     assert "rotten/main/originals/train-0/model.safetensors" in error and "Traceback" not in log
     assert second.planned(wanted, config=CONFIG) == {"train_original": 1}
     note = read_json(second.root / "results/rot/main/originals/train-0/refused.json")
-    assert note["reason"] == "its content is not that which its record states"
+    assert note["reason"] == "its content does not match the hash in its record"

@@ -15,13 +15,13 @@ from workspace import PROJECT
 from unlearning.stats.comparisons import average_ranks, paired
 from unlearning.stats.crossed import blocks, crossed, draws
 
-STATED = {  # paper/METRICS.md: classes, seeds, the classes' share of the variance
+STATED = {  # docs/metrics.md: classes, seeds, the classes' share of the variance
     tuple(map(float, row[:3])): tuple(
         float(f"0{cell}") if cell != "–" else None for cell in row[3:]
     )
     for row in re.findall(
         r"^\| (\d+) × (\d+) \| (\.\d+) \| (\.\d+) \| (\.\d+|–) \| (\.\d+) \|$",
-        (PROJECT / "paper/METRICS.md").read_text(encoding="utf-8"),
+        (PROJECT / "docs/metrics.md").read_text(encoding="utf-8"),
         re.M,
     )
 }

@@ -191,7 +191,7 @@ def test_a_switch_that_does_nothing_hides_its_measurement():
         ([ENTRY | {"here": True}], "here: .*valid string"),
         ([ENTRY | {"numbers": ["3"]}], r"numbers\.0: "),
         ([ENTRY | {"without_effect": ["both"]}], r"without_effect\.0: "),
-        ([ENTRY, ENTRY], "decision steps stands twice"),
+        ([ENTRY, ENTRY], "decision steps is given twice"),
         (["steps"], "entry 1: "),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_file_that_is_no_list_of_entries_is_named(text, tmp_path):
 
 
 def test_an_ablation_that_no_run_has_is_named():
-    with pytest.raises(ValueError, match=r"steps: ablation 'only_nothing' is no method of .*runs"):
+    with pytest.raises(ValueError, match=r"steps: ablation 'only_nothing' is not a method of .*"):
         measure([decision(ablation=["only_nothing"])], [PROJECT / RUNS[0]])
 
 

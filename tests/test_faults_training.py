@@ -1,4 +1,4 @@
-"""Trainings that are killed, told to end, starved of memory and disk: nothing is lost or half."""
+"""Trainings killed, interrupted, short of memory or disk: they resume, and no file is partial."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_control_a_write_under_the_final_name_would_be_seen_half(run):
     assert run.lost("control")
 
 
-# --- told to end ---
+# --- interrupted ---
 
 
 def started(run, name: str, before=lambda: None, **changed) -> Child:
@@ -226,7 +226,7 @@ def test_a_training_told_to_end_saves_its_state_and_goes_on_to_the_same_bytes(ru
 
 @pytest.fixture
 def stopped(run, request):
-    """The folder of a training that was told to end in the middle of its second epoch."""
+    """The folder of a training interrupted in the middle of its second epoch."""
 
     def before():
         real, steps = loop.lr_factor, []
@@ -293,7 +293,7 @@ def test_the_same_through_the_server_that_forks_jobs(run, server, sign):
     text = command.stdout.read()  # until the job too has closed it
     status, took = command.wait(), time.perf_counter() - began
     print(f"{sign.name}: status {status}, job ended in {took:.3f} s: {text}")
-    assert "told to end" in text and took < 5
+    assert "interrupted: state saved" in text and took < 5
     assert status == (143 if sign == signal.SIGTERM else -signal.SIGKILL)
     assert state_of(run.base / name)["at.progress"][0] >= 1
     assert subprocess.run(words, env=server, **pipes).returncode == 0

@@ -267,7 +267,7 @@ def test_a_changed_or_missing_member_is_named(reader, mine, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("member", "content", "message"),
     [
-        ("train/n01/images/n01_0.JPEG", b"no image", "train/n01/images/n01_0.JPEG': no whole PNG"),
+        ("train/n01/images/n01_0.JPEG", b"no image", "n01_0.JPEG': not a complete PNG"),
         ("train/n01/images/n01_0.JPEG", None, "expected 12 train images, found 11"),
         ("val/images/val_3.JPEG", None, "val/images/val_3.JPEG"),
         ("val/val_annotations.txt", None, "val_annotations.txt"),
@@ -413,9 +413,9 @@ WRONG = {
     "16 bits": (replaced(ONE, sixteen_bits()), f"image '{ONE}': expected 8 bits.*, found 16"),
     "four colours": (replaced(ONE, pillow("CMYK", "JPEG")), f"image '{ONE}': .*, found CMYK"),
     "several frames": (replaced(ONE, animated()), f"image '{ONE}': .*found 2 frames"),
-    "empty file": (replaced(ONE, b""), f"image '{ONE}': no whole PNG, JPEG or WebP image"),
+    "empty file": (replaced(ONE, b""), f"image '{ONE}': not a complete PNG, JPEG or WebP image"),
     "cut file": (replaced(ONE, SOUND[:-900]), f"image '{ONE}': .*truncated"),
-    "another format": (replaced(ONE, pillow("RGB", "BMP")), f"image '{ONE}': no whole PNG"),
+    "another format": (replaced(ONE, pillow("RGB", "BMP")), f"image '{ONE}': not a complete PNG"),
     "bomb": (replaced(ONE, huge_png(12_000)), f"image '{ONE}': .*144000000 pixels"),
     "huge bomb": (replaced(ONE, huge_png(60_000)), f"image '{ONE}': .*3600000000 pixels"),
 }

@@ -144,13 +144,13 @@ def test_without_an_order_studies_come_after_all_else():
     ("raw", "message"),
     [
         (changed(methods=["duck"]), "methods: an experiment with parts has none"),
-        (changed(parts=None), "scenarios: this key is needed and missing, or give parts"),
+        (changed(parts=None), "scenarios: this required key is missing; or give parts"),
         (changed(study="ablation"), "study: an experiment with parts has none"),
         (changed(oracles=False), "oracles: a part has an oracle only where it lists one"),
-        (changed(parts=[RAW["experiments"][0]["parts"][0]] * 2), "part cheap stands twice"),
+        (changed(parts=[RAW["experiments"][0]["parts"][0]] * 2), "part cheap is given twice"),
         (changed(epochs_at_most={"duk": 3}), "unknown method 'duk'; did you mean 'duck'"),
         (RAW | {"order": ["cheep"]}, "order: unknown part or experiment 'cheep'; did you mean"),
-        (RAW | {"order": ["cheap", "cheap"]}, "order cheap stands twice"),
+        (RAW | {"order": ["cheap", "cheap"]}, "order cheap is given twice"),
     ],
 )
 def test_what_is_wrong_is_named(raw, message):

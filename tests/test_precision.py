@@ -59,7 +59,7 @@ def test_without_hardware_bfloat16_is_refused_with_the_reason(processor):
 def test_where_the_run_allows_it_a_new_job_is_float32_and_a_started_one_waits(processor):
     processor(False, "float32")
     assert usable_precision("bfloat16", "cpu") == "float32"
-    with pytest.raises(Waits, match="begun in bfloat16"):
+    with pytest.raises(Waits, match="started in bfloat16"):
         usable_precision("bfloat16", "cpu", started=lambda precision: precision == "bfloat16")
 
 

@@ -81,33 +81,33 @@ def refusal(read, path):
     return [line.removeprefix(f"{path}: ") for line in lines]
 
 
-# --- a key that stands twice ---
+# --- a key that is given twice ---
 
 TWICE = {
     "a block of an experiment": (
         CONFIG + SECOND,
-        ["experiments.0: scenarios stands twice (lines 7 and 10); keep one"],
+        ["experiments.0: scenarios is given twice (lines 7 and 10); keep one"],
     ),
     "a whole grid": (
         CONFIG + CONFIG.split("\n", 1)[1],
-        ["(top level): experiments stands twice (lines 2 and 10); keep one"],
+        ["(top level): experiments is given twice (lines 2 and 10); keep one"],
     ),
     "three times": (
         "a: 1\nb: 2\na: 3\na: 4\n",
-        [f"(top level): a stands twice (lines 1 and {line}); keep one" for line in (3, 4)],
+        [f"(top level): a is given twice (lines 1 and {line}); keep one" for line in (3, 4)],
     ),
     "on one line": (
         "a: {b: [0, {c: 1, c: 1}]}\n",
-        ["a.b.1: c stands twice (lines 1 and 1); keep one"],
+        ["a.b.1: c is given twice (lines 1 and 1); keep one"],
     ),
-    "quoted once": ("a: 1\n'a': 2\n", ["(top level): a stands twice (lines 1 and 2); keep one"]),
+    "quoted once": ("a: 1\n'a': 2\n", ["(top level): a is given twice (lines 1 and 2); keep one"]),
     "in an anchor, which is one place": (
         "a: &x {c: 1, c: 2}\nb: *x\n",
-        ["a: c stands twice (lines 1 and 1); keep one"],
+        ["a: c is given twice (lines 1 and 1); keep one"],
     ),
     "a merge": (
         "a: &x {c: 1}\nb: &y {c: 2}\nd:\n  <<: *x\n  <<: *y\n",
-        ["d: << stands twice (lines 4 and 5); keep one"],
+        ["d: << is given twice (lines 4 and 5); keep one"],
     ),
 }
 
@@ -131,17 +131,17 @@ def test_what_lies_too_deep_for_the_reader_in_c_is_refused(tmp_path, text):
 
 def test_a_key_that_stands_twice_in_json_is_refused(write):
     (line,) = refusal(read_yaml, write('{"a": {"b": 1, "b": 2}}', "config.json"))
-    assert "b stands twice" in line
+    assert "b is given twice" in line
 
 
 def test_a_setting_that_stands_twice_is_refused_in_every_other_file(write):
     method = METHOD.replace("{lr: 0.1,", "{lr: 0.001, lr: 5.0,")
     (line,) = refusal(hyperparameters.load, write(method))
-    assert line == "defaults.settings: lr stands twice (lines 3 and 3); keep one"
+    assert line == "defaults.settings: lr is given twice (lines 3 and 3); keep one"
     (line,) = refusal(read_claims, write(CLAIM + "  below: 5\n"))
-    assert line == "0: below stands twice (lines 8 and 9); keep one"
+    assert line == "0: below is given twice (lines 8 and 9); keep one"
     (line,) = refusal(read_decisions, write(DECISION + "  paper: other\n"))
-    assert line == "0: paper stands twice (lines 3 and 8); keep one"
+    assert line == "0: paper is given twice (lines 3 and 8); keep one"
 
 
 def test_the_same_files_with_each_key_once_are_read(write):
@@ -278,13 +278,13 @@ WRONG_RESOURCES = {
     "seconds": ("runtime: 43200", "runtime: 43200 minutes are 30 days, the most is 14; write min"),
     "a month": ("runtime: 30d", "runtime: 43200 minutes are 30 days, the most is 14"),
     "hours or minutes": ("runtime: 1:30", "runtime: 1:30 may be hours and minutes or minutes and"),
-    "an unknown unit": ("runtime: 3 moons", "runtime: no time: '3 moons'; write minutes, 720, or"),
-    "base 60 without a leading zero": ("runtime: 1:99:00", "runtime: no time: '1:99:00'"),
-    "octal minutes": ("runtime: 010", "runtime: no time: '010'; write minutes"),
+    "an unknown unit": ("runtime: 3 moons", "runtime: not a time: '3 moons'; write minutes, 720"),
+    "base 60 without a leading zero": ("runtime: 1:99:00", "runtime: not a time: '1:99:00'"),
+    "octal minutes": ("runtime: 010", "runtime: not a time: '010'; write minutes"),
     "a fraction": ("runtime: 1.5", "runtime: input should be a valid integer, got 1.5"),
-    "octal memory": ("mem_mb: 04000", "mem_mb: no amount of memory: '04000'; write MB, 4000"),
-    "gigabytes for megabytes": ("mem_mb: 4", "mem_mb: 4 MB are not within 256 and 4000000 MB"),
-    "bytes for megabytes": ("mem_mb: 4000000000", "mem_mb: 4000000000 MB are not within"),
+    "octal memory": ("mem_mb: 04000", "mem_mb: not an amount of memory: '04000'; write MB, 4000"),
+    "gigabytes for megabytes": ("mem_mb: 4", "mem_mb: 4 MB are not between 256 and 4000000 MB"),
+    "bytes for megabytes": ("mem_mb: 4000000000", "mem_mb: 4000000000 MB are not between"),
     "several GPUs": ("gpu: 2", "gpu: a job computes on one GPU, got 2; write 1 or 0"),
 }
 
@@ -364,7 +364,7 @@ def test_snakemake_plans_nothing_where_a_key_stands_twice_or_a_number_is_octal(s
     status, words = dry_run(space, CONFIG + SECOND)
     assert status == 1 and "Job stats" not in words
     assert re.search(
-        r"mine\.yaml: experiments\.0: scenarios stands twice \(lines 7 and 10\)", words
+        r"mine\.yaml: experiments\.0: scenarios is given twice \(lines 7 and 10\)", words
     )
     status, words = dry_run(space, CONFIG.replace("train_seeds: [0]", "train_seeds: [010, 1:30]"))
     assert status == 1 and "Job stats" not in words

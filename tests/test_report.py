@@ -386,7 +386,7 @@ def test_missing_parts_are_named(run):
         page(run)
     (run / "tables" / "statistics.csv").unlink()
     edit(run / "manifest.csv", software="[1, 2]", record="r.json")
-    with pytest.raises(ValueError, match=r"manifest: r\.json: software is no JSON object"):
+    with pytest.raises(ValueError, match=r"manifest: r\.json: software is not a JSON object"):
         page(run)
     (run / "rules.dot").write_text("Error")
     with pytest.raises(ValueError, match=r"rules\.dot: no rule in it"):

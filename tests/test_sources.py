@@ -430,7 +430,7 @@ def test_users_wrong_file_is_refused_and_kept(reader, server, tmp_path):
     for name, content in sample.files.items():
         (mine / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     before = visible(mine)
-    refuse(info, tmp_path / "out", ChecksumError, "(?s)mine/.*left as it is", folder=mine)
+    refuse(info, tmp_path / "out", ChecksumError, "(?s)mine/.*file was not changed", folder=mine)
     assert visible(mine) == before
     assert server.requests == []
 
@@ -571,7 +571,7 @@ def test_folder_that_lacks_a_file_falls_back_and_says_so(server, tmp_path, caplo
     mine.mkdir()
     fetch(info, tmp_path / "out", folder=mine)
     assert "cifar-10-python.tar.gz is not in" in caplog.text
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         fetch(info, tmp_path / "out", folder=tmp_path / "typo")
 
 
@@ -583,7 +583,7 @@ def test_the_advice_names_the_key_of_the_config(tmp_path):
         sample.info,
         tmp_path,
         DataError,
-        rf"\$UNSET/data is no folder: .*{key}",
+        rf"\$UNSET/data is not a folder: .*{key}",
         folder="$UNSET/data",
     )
 
@@ -679,8 +679,8 @@ def hostile(reader: str, name: str, kind: str = "file", content: bytes = b"x") -
 
 
 HOSTILE = {
-    "parent": ("a/../../evil.txt", "file", "climbs"),
-    "parent backslash": ("a\\..\\evil.txt", "file", "climbs"),
+    "parent": ("a/../../evil.txt", "file", "leaves its folder"),
+    "parent backslash": ("a\\..\\evil.txt", "file", "leaves its folder"),
     "absolute": ("/evil.txt", "file", "absolute"),
     "drive": ("C:/evil.txt", "file", "absolute"),
     "symlink": ("looks/harmless", "symlink", "link"),

@@ -392,7 +392,7 @@ def test_the_page_needs_nothing_but_itself(folder):
     [
         ("scenario", "removal", "scenario 'removal' is none of"),
         ("status", "fine", "status 'fine' is none of"),
-        ("retain_train_accuracy", 86.0, "retain_train_accuracy holds a value that is no fraction"),
+        ("retain_train_accuracy", 86.0, "retain_train_accuracy has a value that is not a fraction"),
         ("aus", "high", "column aus: "),
     ],
 )

@@ -217,7 +217,7 @@ def test_a_named_file_that_is_not_the_catalogues_is_refused(damage, server, give
     info = served(server, given[1])
     size = f"expected {len(given[1])} bytes, found {len(content)}"
     message = size if len(content) != len(given[1]) else "expected sha256:[0-9a-f]{64}, found sha"
-    refused(info, out, ChecksumError, f"{FILE}: {message}.*left as it is", named=path)
+    refused(info, out, ChecksumError, f"{FILE}: {message}.*file was not changed", named=path)
     assert path.read_bytes() == content and server.requests == []
 
 
@@ -299,7 +299,7 @@ def test_what_cannot_be_had_is_said_before_a_job_starts(server, given, tmp_path)
     assert "\n" not in line and line.startswith("a.yaml: pretrained: the weights of resnet18")
     for word in (info.file.url, "refused", "snakemake data", "sources: {resnet18: FILE}"):
         assert word in line
-    with pytest.raises(DataError, match=r"nowhere\.pth is no file: name .*sources: {resnet18"):
+    with pytest.raises(DataError, match=r"nowhere\.pth is not a file: name .*sources: {resnet18"):
         check_obtainable(info, tmp_path, tmp_path / "nowhere.pth", "a.yaml")
     path = tmp_path / "downloads/weights" / FILE
     path.parent.mkdir(parents=True)
@@ -361,8 +361,8 @@ def test_weights_that_changed_are_seen_by_the_training_and_by_verify(packed, tmp
     tensors = load_tensors(packed)
     save_tensors(packed, tensors | {"fc.bias": tensors["fc.bias"] + 1})
     problems = Check(run.root, tmp_path / "data").problems
-    assert len(problems) == 1 and problems[0].startswith(f"{packed}: its content is not that")
-    with pytest.raises(DamagedFile, match=r"resnet18\.safetensors: its content is not that"):
+    assert len(problems) == 1 and problems[0].startswith(f"{packed}: its content does not match")
+    with pytest.raises(DamagedFile, match=r"resnet18\.safetensors: its content does not match"):
         train(run, packed)
 
     content = saved(random_weights(2))  # other weights, which their own facts vouch for

@@ -155,7 +155,7 @@ def check_hash(path: str | Path, stated: str, where: str, found: str | None = No
     found: its hash, where the caller has taken it already.
     """
     if (found or sha256_file(path)) != stated:
-        raise DamagedFile(path, f"its content is not that which {where} states")
+        raise DamagedFile(path, f"its content does not match the hash in {where}")
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -196,4 +196,4 @@ def _whole_tensors(path: str | Path) -> Iterator[None]:
         if refused:
             number = int(refused[1])
             raise OSError(number, os.strerror(number), str(path)) from error
-        raise DamagedFile(path, f"no whole safetensors file ({error})") from error
+        raise DamagedFile(path, f"not a complete safetensors file ({error})") from error

@@ -35,7 +35,7 @@ def shown(value: Any) -> str:
 
 
 class Resolution(Strict):
-    """So many epochs on images resized to `size` pixels a side."""
+    """Train `epochs` epochs on images resized to `size` pixels a side."""
 
     size: int = Field(gt=0)
     epochs: int = Field(gt=0)

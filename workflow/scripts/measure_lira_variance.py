@@ -10,7 +10,7 @@ on complementary random halves) `per_example` and `global` each give another. Th
 `spread`, the standard deviation over images of the logarithm of an image's own deviation, on which
 the answer depends. What spread real images have is measured as well: of 64 small networks on random
 halves of the embedded ones, free of what 32 models a side miss. `blocks.variance_for` follows the
-table and paper/METRICS.md quotes it. About half a minute.
+table and docs/metrics.md quotes it. About half a minute.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from unlearning.metrics.membership import VARIANCES, lira, logit_confidence, roc
 
 PROJECT = Path(__file__).parents[2]
 TABLE = PROJECT / "paper/reference/lira_variance.csv"
-METRICS = PROJECT / "paper/METRICS.md"
+METRICS = PROJECT / "docs/metrics.md"
 MARK, END = "<!-- lira:variance -->\n", "<!-- end -->"
 SPREADS = (0.0, 0.3, 0.6, 0.9)
 SIZES = (4, 8, 16, 32, 64, 128)
@@ -155,7 +155,7 @@ def with_table(text: str, frame: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Write the table, also into METRICS.md; print it and the spread of the embedded images."""
+    """Write the table, also to docs/metrics.md; print it and the spread of the embedded images."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     torch.set_num_threads(1)
     found = measured()

@@ -1,11 +1,11 @@
-"""Take what the tests of faults and bad input counted into paper/reference and the README.
+"""Write the counts of the fault and fuzz tests to paper/reference and docs/reliability.md.
 
     make test && python workflow/scripts/write_reliability.py
     make nightly && python workflow/scripts/write_reliability.py --nightly
     python workflow/scripts/write_reliability.py --check
 
-The tests count as they run (tests/ledger.py). `--check` writes nothing: it prints the table of
-the last `make test` and fails if anything was lost or if a row of the README was not tested.
+The tests count as they run (tests/ledger.py). `--check` writes nothing: it prints the table of the
+last `make test`, names the committed rows that were not tested, and fails if anything was lost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ sys.path.insert(0, str(PROJECT / "tests"))
 import ledger  # noqa: E402
 
 COUNTED = PROJECT / "paper/reference/reliability.csv"
-README = PROJECT / "README.md"
+PAGE = PROJECT / "docs/reliability.md"
 MARK, END = "<!-- tests:reliability -->\n", "<!-- end -->"
 RUNS = {"test": "`make test`", "nightly": "`make nightly`"}
 
@@ -34,7 +34,7 @@ def counted(run: str) -> pd.DataFrame:
     columns = ["what", "times", "lost"]
     files = sorted((ledger.COUNTS / run).glob("*.csv"))
     if not files:
-        raise SystemExit(f"no test of {RUNS[run]} has counted anything: run it first")
+        raise SystemExit(f"no counts of {RUNS[run]}: run it first")
     found = pd.concat(pd.read_csv(file, names=columns) for file in files)
     sums = found.groupby("what", as_index=False)[["times", "lost"]].sum()
     return sums.assign(run=run).sort_values("what", key=lambda c: c.map(list(ledger.DONE).index))
@@ -59,18 +59,18 @@ def with_table(text: str, frame: pd.DataFrame) -> str:
     """`text` with the table between its marks."""
     head, found, rest = text.partition(MARK)
     if not found:
-        raise SystemExit(f"README.md lacks the mark {MARK.strip()}")
+        raise SystemExit(f"{PAGE} has no mark {MARK.strip()}")
     return head + MARK + table(frame) + "\n" + END + rest.partition(END)[2]
 
 
 def absent(found: pd.DataFrame, committed: pd.DataFrame) -> list[str]:
-    """What the committed counts have and a run has not: its tests were skipped."""
+    """Rows of the committed counts that a run lacks because their tests were skipped."""
     expected = committed["what"][committed["run"].isin(found["run"])]
     return [ledger.DONE[what] for what in expected if what not in set(found["what"])]
 
 
 def main() -> None:
-    """Write the counts and the README's table, or check those of the last run."""
+    """Write the counts and the table, or check those of the last run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nightly", action="store_true", help="the counts of `make nightly`")
     parser.add_argument("--check", action="store_true", help="write nothing")
@@ -85,7 +85,7 @@ def main() -> None:
         sys.exit(int(found["lost"].sum() > 0))
     frame = pd.concat([before[before["run"] != run], found])[["what", "run", "times", "lost"]]
     write_text(COUNTED, frame.to_csv(index=False))
-    write_text(README, with_table(README.read_text(encoding="utf-8"), frame))
+    write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), frame))
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def _number(column: str, text: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{column} {text!r} is no number")
+        raise ValueError(f"{column} {text!r} is not a number")
     return number
 
 

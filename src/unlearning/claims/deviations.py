@@ -67,7 +67,7 @@ def read_decisions(path: str | Path) -> list[Decision]:
     """The decisions of a YAML file, in the order of PARTS and then of the file.
 
     Raises ValueError, naming the file, the entry and the key, for what is not valid YAML, an
-    unknown or missing key, a value of another kind, a key or a decision that stands twice.
+    unknown or missing key, a value of another kind, a key or a decision given twice.
     """
     raw = read_yaml(path)
     try:
@@ -95,7 +95,7 @@ def measure(decisions: Sequence[Decision], runs: Sequence[str | Path]) -> pd.Dat
     """`effects` of every ablation that `decisions` name, in each of the files `runs`.
 
     runs: runs.csv or studies.csv files. `p_holm`: p, Holm-adjusted over all rows of a scenario,
-    whatever their run. Raises ValueError for an ablation that is no method of any of the files,
+    whatever their run. Raises ValueError for an ablation that is not a method of any of the files,
     naming it and its decision, and as `runs.read_runs` does.
     """
     named = {method: one.decision for one in decisions for method in one.ablation}
@@ -104,7 +104,7 @@ def measure(decisions: Sequence[Decision], runs: Sequence[str | Path]) -> pd.Dat
     for method, decision in named.items():
         if method not in known:
             files = ", ".join(map(str, runs))
-            raise ValueError(f"{decision}: ablation {method!r} is no method of {files}")
+            raise ValueError(f"{decision}: ablation {method!r} is not a method of {files}")
     found = pd.concat([effects(frame, named) for frame in frames], ignore_index=True)
     return found.assign(p_holm=found.groupby("scenario")["p"].transform(holm))
 

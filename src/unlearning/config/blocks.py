@@ -86,7 +86,7 @@ class Tuning(Strict):
 def variance_for(models: int) -> str:
     """The variance of LiRA's Gaussians that errs less with a pool of so many models.
 
-    Measured beside the exact likelihood ratio (paper/METRICS.md, measure_lira_variance.py).
+    Measured beside the exact likelihood ratio (docs/metrics.md, measure_lira_variance.py).
     """
     return "per_example" if models >= FEWEST_PER_EXAMPLE else "global"
 

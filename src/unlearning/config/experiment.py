@@ -113,7 +113,7 @@ class Experiment(Strict):
         if self.parts is None:
             for key, value in given.items():
                 if value is None:
-                    raise ValueError(f"{key}: this key is needed and missing, or give parts")
+                    raise ValueError(f"{key}: this required key is missing; or give parts")
             return self
         for key, value in {**given, "study": self.study, "tuning": self.tuning}.items():
             if value is not None:
@@ -172,7 +172,7 @@ class Experiment(Strict):
             if len(wanted) == classes:
                 raise ValueError(
                     "scenarios.class_removal.forget: all classes of "
-                    f"{self.dataset} would go; nothing would be retained"
+                    f"{self.dataset} would be forgotten; nothing would be retained"
                 )
 
     def _check_count(self, scenarios: Scenarios, train: int) -> None:

@@ -285,7 +285,7 @@ def _check_keys(block: Any, needed: set[str], optional: set[str], where: str) ->
     if not isinstance(block, dict):
         raise ConfigError(f"{where}: should be a mapping, got {shown(block)}")
     for key in needed - block.keys():
-        raise ConfigError(f"{where}: key {key!r} is needed and missing")
+        raise ConfigError(f"{where}: key {key!r} is required and missing")
     for key in block.keys() - needed - optional:
         raise ConfigError(
             f"{where}: unknown key {shown(key)}; known here: {', '.join(sorted(needed | optional))}"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from unlearning.data.catalogue import DatasetInfo
 
 MOST = 20
-"""So many problems of a config are shown."""
+"""Maximum number of config errors reported."""
 MOST_VALUES = 100_000
 """In a config: more would not be checked within memory."""
 
@@ -83,7 +83,7 @@ def _describe(error: Mapping[str, Any], file: str | Path) -> str:
     if unknown:
         return f"{file}: {key}: unknown key; {_allowed(path)}"
     if error["type"] == "missing":
-        return f"{file}: {key}: this key is needed and missing"
+        return f"{file}: {key}: this required key is missing"
     message = error["msg"].removeprefix("Value error, ")
     got = "" if error["type"] == "value_error" else f", got {shown(error['input'])}"
     hint = advice(error["input"]) if error["type"] in ("int_type", "float_type") else ""

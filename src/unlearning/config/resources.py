@@ -47,7 +47,7 @@ def minutes(value: Any) -> Any:
     if not re.fullmatch(rf"(?:{_NUMBER}\s*[a-z]+\s*)+", text) or any(
         unit not in _SECONDS for _, unit in parts
     ):
-        raise ValueError(f"no time: {value!r}; {_TIME_FORMS}")
+        raise ValueError(f"not a time: {value!r}; {_TIME_FORMS}")
     return math.ceil(sum(Fraction(number) * _SECONDS[unit] for number, unit in parts) / 60)
 
 
@@ -60,7 +60,7 @@ def megabytes(value: Any) -> Any:
         return value
     found = re.fullmatch(rf"({_NUMBER})\s*([kmgt])(?:(i)?b)?", value.strip().lower())
     if not found:
-        raise ValueError(f"no amount of memory: {value!r}; {_MEMORY_FORMS}")
+        raise ValueError(f"not an amount of memory: {value!r}; {_MEMORY_FORMS}")
     size = (1024 if found[3] else 1000) ** ("kmgt".index(found[2]) + 1)
     return math.ceil(Fraction(found[1]) * size / 10**6)
 
@@ -76,7 +76,7 @@ def _possible_runtime(value: int) -> int:
 
 def _possible_memory(value: int) -> int:
     if not LEAST_MB <= value <= MOST_MB:
-        raise ValueError(f"{value} MB are not within {LEAST_MB} and {MOST_MB} MB; {_MEMORY_FORMS}")
+        raise ValueError(f"{value} MB are not between {LEAST_MB} and {MOST_MB} MB; {_MEMORY_FORMS}")
     return value
 
 

@@ -13,13 +13,13 @@ Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=
 
 
 def unique(values: list, what: str) -> list:
-    """`values`, if none stands twice; ValueError names what does."""
+    """`values`, if none is given twice; ValueError names what does."""
     texts = [v if isinstance(v, str) else shown(v) for v in values]
     repeated = sorted(text for text, times in Counter(texts).items() if times > 1)
     if repeated:
         raise ValueError(
-            f"{what} {', '.join(repeated[:6])} stands twice: "
-            "both would write the same files; keep each once"
+            f"{what} {', '.join(repeated[:6])} is given twice: "
+            "both would write the same files; keep one"
         )
     return values
 
@@ -39,7 +39,7 @@ class Draw(Strict):
         unique(self.counts, "count")
         unique(self.seeds, "seed")
         if max(self.counts) >= self.of:
-            raise ValueError(f"counts: at most {self.of - 1} of {self.of} classes can go")
+            raise ValueError(f"counts: at most {self.of - 1} of {self.of} classes can be removed")
         return self
 
 

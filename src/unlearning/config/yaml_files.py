@@ -1,9 +1,9 @@
 """YAML files, read as they are meant.
 
 YAML 1.1, as PyYAML and Snakemake read it, takes 010 for 8, 1:30 for 90, 0x10 for 16 and 1_000 for
-1000, takes 5e-4 for text, and of a key that stands twice keeps the last. Here plain decimal digits
-and `5e-4` are numbers, those other forms stay text, which no number field accepts, and a key that
-stands twice is an error. Anchors, aliases and `<<` are YAML's own.
+1000, takes 5e-4 for text, and keeps the last of two equal keys. Here plain decimal digits and
+`5e-4` are numbers; those other forms stay text, which no number field accepts; and a key that is
+given twice is an error. Anchors, aliases and `<<` are YAML's own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _Loader.add_implicit_resolver(_FLOAT, _PLAIN_FLOAT, list("-+.0123456789"))
 def read_yaml(path: str | Path) -> Any:
     """What a YAML file holds, or a JSON file by its ending, in UTF-8 with or without its mark.
 
-    Raises ValueError, a line a problem, that names the file, and for a key that stands twice the
+    Raises ValueError, a line a problem, that names the file, and for a key that is given twice the
     path of its block and both lines; OSError where the file cannot be read.
     """
     try:
@@ -73,16 +73,16 @@ def _check_depth(text: str) -> None:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The pairs of a JSON object; ValueError if a key stands twice."""
+    """The pairs of a JSON object; ValueError if a key is given twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"{next(k for k in keys if keys.count(k) > 1)} stands twice; keep one")
+        raise ValueError(f"{next(k for k in keys if keys.count(k) > 1)} is given twice; keep one")
     return found
 
 
 def _repeated(node: yaml.Node | None, path: tuple, seen: set[int]) -> Iterator[str]:
-    """A sentence for each key that stands twice in one mapping, below `path`."""
+    """A sentence for each key that is given twice in one mapping, below `path`."""
     if node is None or id(node) in seen or isinstance(node, yaml.ScalarNode):
         return
     seen.add(id(node))  # an alias is its anchor's node; one may even lie in itself
@@ -97,7 +97,7 @@ def _repeated(node: yaml.Node | None, path: tuple, seen: set[int]) -> Iterator[s
             name, line = (key.tag, key.value), key.start_mark.line + 1
             if name in lines:
                 pair = f"lines {lines[name]} and {line}"
-                yield f"{where}: {key.value} stands twice ({pair}); keep one"
+                yield f"{where}: {key.value} is given twice ({pair}); keep one"
             lines.setdefault(name, line)
         yield from _repeated(value, (*path, key.value), seen)
 

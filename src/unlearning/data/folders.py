@@ -97,7 +97,7 @@ def _read_batches(info: DatasetInfo, folder: Path) -> tuple[Content, dict[str, s
             if found != known[name]:
                 raise ChecksumError(
                     f"{path}: expected md5:{known[name]}, found md5:{found}. "
-                    "It was left as it is: unpack the archive again, or name another folder."
+                    "The file was not changed: unpack the archive again, or name another folder."
                 )
             handle.seek(0)
             members[name] = handle.read()

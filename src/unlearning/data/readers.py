@@ -117,7 +117,7 @@ def _scan(path: Path, file: FileInfo, members: Iterable[tuple[str, int, bool]]) 
         total += size
         for wrong, fault in (
             (not parts[0] or re.match(r"[A-Za-z]:", name), "has an absolute path"),
-            (".." in parts, "climbs out of its folder"),
+            (".." in parts, "leaves its folder"),
             (not plain, "is a link or a device"),
             (posixpath.normpath(name) in seen, "occurs twice"),
             (total > bound, f"brings the unpacked size to {total} bytes (at most {bound})"),
@@ -138,7 +138,7 @@ def _tar_members(path: Path, file: FileInfo, wanted: Iterable[str]) -> dict[str,
                 content[member.name] = archive.extractfile(member).read()
     missing = sorted(set(wanted) - set(content))
     if missing:
-        raise FormatError(f"{path}: there is no member {missing[0]!r}")
+        raise FormatError(f"{path}: has no member {missing[0]!r}")
     return content
 
 
@@ -446,7 +446,7 @@ def _pixels(content: bytes, info: DatasetInfo) -> np.ndarray:
     try:
         opened = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
     except UnidentifiedImageError:  # its words hold an address in memory
-        raise ValueError("no whole PNG, JPEG or WebP image") from None
+        raise ValueError("not a complete PNG, JPEG or WebP image") from None
     with opened as image:
         if image.size != (info.size, info.size):
             found = " x ".join(map(str, image.size))

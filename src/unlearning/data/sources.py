@@ -90,7 +90,7 @@ def _expanded(info: DatasetInfo, folder: str | Path) -> Path:
     path = expanded(folder)
     if not path.is_dir():
         raise DataError(
-            f"{path} is no folder: name the one that holds {info.name} in the config, as "
+            f"{path} is not a folder: name the one that holds {info.name} in the config, as "
             f"{_key(info)}"
         )
     return path
@@ -150,7 +150,7 @@ def _obtain(
     if folder is not None:
         named = _named(info, file, folder)
         if named:
-            advice = "It was left as it is: replace it, or name another folder."
+            advice = "The file was not changed: replace it, or name another folder."
             return named, verify(named, file, advice)
         log.warning("%s is not in %s (nor %s); looking elsewhere", file.file, folder, sought(info))
     if info.name in SYSTEM_FOLDERS:

@@ -96,7 +96,9 @@ def _obtain(
     """The verified file and its checksum, from the first place that has it."""
     if named is not None:
         path = _named(info, named)
-        return path, verify(path, info.file, "It was left as it is: replace it, or name another.")
+        return path, verify(
+            path, info.file, "The file was not changed: replace it, or name another."
+        )
     cached = _cached(info, out)
     if cached.is_file():
         # It stays until a verified one replaces it: the catalogue may be what is wrong.
@@ -113,7 +115,7 @@ def _named(info: WeightsInfo, named: str | Path) -> Path:
     path = path / info.file.file if path.is_dir() else path
     if not path.is_file():
         raise DataError(
-            f"{path} is no file: name the one with the weights of {info.name} in the config, as "
+            f"{path} is not a file: name the one with the weights of {info.name} in the config, as "
             f"{_key(info)}"
         )
     return path
@@ -149,7 +151,7 @@ def read_weights(path: str | Path, name: str) -> dict[str, torch.Tensor]:
         asked = re.search(r"GLOBAL (\S+)", str(error))
         if asked:
             raise UnsafeWeights(
-                f"{path}: a pickle that asks for {asked[1]}, not for tensors alone; it was not run"
+                f"{path}: a pickle that asks for {asked[1]}, not only for tensors; it was not run"
             ) from error
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise FormatError(f"{path}: cannot be read as a state dict ({reason})") from error

@@ -184,7 +184,7 @@ def given(
         else:
             _look(source, one, made, root, found)
     if not source.is_dir() and not found.taken:
-        raise ConfigError(f"{where} is no folder; name a run's, as CLONE/results/RUN")
+        raise ConfigError(f"{where} is not a folder; name a run's, as CLONE/results/RUN")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The names of what is measured, by the file that holds it; paper/METRICS.md says what each is."""
+"""The names of what is measured, by the file that holds it; docs/metrics.md says what each is."""
 
 from __future__ import annotations
 

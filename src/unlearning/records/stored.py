@@ -1,4 +1,4 @@
-"""Reading back what a job left: the settings and the model of a cell."""
+"""Load a cell's settings and model."""
 
 from __future__ import annotations
 

@@ -582,7 +582,7 @@ def _versions(record: str, text: str) -> dict[str, str]:
     try:
         return dict(json.loads(text))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"manifest: {record}: software is no JSON object: {error}") from error
+        raise ValueError(f"manifest: {record}: software is not a JSON object: {error}") from error
 
 
 def trace_words(source: Path, made: Path) -> Callable[[tuple[str, str, str]], str]:

@@ -34,7 +34,7 @@ FINDINGS = {
 }
 """Each file: the stage that finds its rows, and its columns after the identity."""
 SHOWN = 3
-"""So many images' attributions are kept pixel by pixel: as many as a figure has rows."""
+"""Number of images whose attributions are kept pixel by pixel: the rows of a figure."""
 
 
 def write(config: RunConfig, root: Path, out: Path, methods: str = hyperparameters.FOLDER) -> None:

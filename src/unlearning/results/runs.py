@@ -30,7 +30,7 @@ TEXT = [
     "capped",
 ]
 LATER = ("capped", "settings_from", "test_half")
-"""Columns that runs of before they were written lack."""
+"""Columns added later; empty in older runs."""
 OPTIONAL = (
     *("experiment", "touches", "reason", "official_seconds", "compared_with"),
     *LATER,
@@ -66,7 +66,7 @@ def read_runs(runs_csv: str | Path) -> pd.DataFrame:
             raise ValueError(f"{runs_csv}: {name} {strange[0]!r} is none of {', '.join(known)}")
     for name in names.ACCURACIES:
         if not runs[name].dropna().between(0, 1).all():
-            raise ValueError(f"{runs_csv}: {name} holds a value that is no fraction in [0, 1]")
+            raise ValueError(f"{runs_csv}: {name} has a value that is not a fraction in [0, 1]")
     identity = [*GROUP, "scenario", "method", *CELL, "unlearn_seed"]
     twice = runs[runs.duplicated(identity)]
     if len(twice):
@@ -89,7 +89,7 @@ def summarise_metric(cells: pd.DataFrame, metric: str) -> Summary:
 
 
 def status_note(cells: pd.DataFrame) -> str:
-    """What became of the cells that are not `ok`: how many, which and why; "" if all are."""
+    """Summarise the cells that are not `ok`: count, names, reason; "" if all are ok."""
     failed = cells[cells["status"] != "ok"]
     parts = []
     for (status, reason), rows in failed.groupby(["status", "reason"], sort=False):

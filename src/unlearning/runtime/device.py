@@ -78,8 +78,8 @@ def usable_precision(
     name = "GPU" if device == "cuda" else "processor"
     if started(wanted):
         raise Waits(
-            f"begun in {wanted}, which this {name} does not have; it waits for one that does "
-            "(delete its resume folder to begin anew)"
+            f"started in {wanted}, which this {name} does not have; run it on one that has it, or "
+            "delete its resume folder to start again"
         )
     if os.environ.get("UNLEARNING_WITHOUT_BFLOAT16", "stop") != "float32":
         raise ValueError(

@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     there = source_of(options.source) / options.folder
     here = Path(options.root, options.folder)
     if not (there / RECORD).is_file():
-        raise ValueError(f"{there / RECORD} is no longer there: run again, and it is made here")
+        raise ValueError(f"{there / RECORD} is gone: run again to make it here")
     try:
         record = read_record(there / RECORD)
         if record[SEAL] != options.record_sha256:

@@ -9,7 +9,7 @@ from pathlib import Path
 from unlearning.trace.compare import compare
 
 SHOWN = 50
-"""So many differences are printed unless --all."""
+"""Maximum number of differences printed without --all."""
 
 
 def main(argv: list[str]) -> None:
@@ -35,6 +35,6 @@ def main(argv: list[str]) -> None:
     if len(differences) > SHOWN and not options.all:
         print(f"… and {len(differences) - SHOWN} more (--all)")
     said = f"{len(differences)} differences" if differences else "no difference"
-    left = f", {len(found.only)} files in one of them alone" if found.only else ""
+    left = f", {len(found.only)} files only in one of them" if found.only else ""
     print(f"{said} in {len(found.files)} files that both have ({found.fields} fields of CSV){left}")
     sys.exit(1 if differences else 0)

@@ -26,7 +26,7 @@ from unlearning.trace import numbers as tracing
 from unlearning.trace.numbers import NotFound, Run, Table
 
 SHOWN = 24
-"""So many values are printed; --json has all."""
+"""Maximum number of values printed without --json."""
 INSIDE = {
     "feature_space": tracing.feature_values,
     "attributions": tracing.attribution_values,
@@ -135,7 +135,7 @@ def text(found: dict[str, Any]) -> str:
     row = ", ".join(f"{key} {value}" for key, value in found["row"].items())
     lines = [f"{found['table']}, {found['column']}: {found['value'] or 'no number'}", f"  {row}"]
     for copy in found["copies"]:
-        same = "the same" if copy["agrees"] else "NOT the same"
+        same = "the same" if copy["agrees"] else "DIFFERS"
         lines.append(f"  {copy['file']}, {copy['column']}: {copy['found']}, {same}")
     if not found["copies"]:
         lines.append("  no table is here to compare with; made from the run's files")
@@ -143,12 +143,12 @@ def text(found: dict[str, Any]) -> str:
     for cell in found["cells"]:
         lines += _cell(cell)
     if found["values"] and not found["cells"]:
-        lines.append("What made these cells is not here: no row of theirs in a manifest.")
+        lines.append("No manifest has a row for these cells, so what made them is unknown.")
     for model in found["models"]:
         lines += _model(model)
-    lines += ["", *(f"NOT RIGHT: {line}" for line in found["wrong"])]
+    lines += ["", *(f"MISMATCH: {line}" for line in found["wrong"])]
     if not found["wrong"]:
-        lines.append("Everything that is here agrees.")
+        lines.append("All files that are here agree.")
     return "\n".join(lines)
 
 
@@ -191,7 +191,7 @@ def _cell(cell: dict[str, Any]) -> list[str]:
         f"  with     {cell['software']}",
     ]
     for one in cell["measured"]:
-        same = "the same" if one["agrees"] else f"NOT the same: {one['value']}"
+        same = "the same" if one["agrees"] else f"DIFFERS: {one['value']}"
         lines.append(f"  {one['metric']} in {one['file']}: {same}")
     return [*lines, f"  command  {cell['command']}"]
 

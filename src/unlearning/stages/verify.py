@@ -129,7 +129,7 @@ class Check:
         if path.parent.name == "resume":
             self._try(path, (path,), load_arrays, path)
         elif not path.with_suffix(".json").exists() and not path.with_name(RECORD).exists():
-            self._note(path, "neither a record nor facts beside it", (path,))
+            self._note(path, "no record or facts file next to it", (path,))
 
     def _made_from(self, path: Path, record: Mapping[str, Any]) -> None:
         """Name a record whose inputs are other files by now; damaged ones are named themselves."""

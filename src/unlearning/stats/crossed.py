@@ -8,7 +8,7 @@ Simulated: share of 10,000 grids whose 95 % interval misses the true mean, by th
 variance that classes have; the rest is halved between seeds and cells (tests/test_crossed.py).
 "Mean squares" is the two-way random-effects error, MS_class + MS_seed - MS_interaction with
 Satterthwaite's degrees of freedom, at least the larger of the first two: no clear gain, and too
-short without an interaction (paper/METRICS.md).
+short without an interaction (docs/metrics.md).
 
     classes × seeds  class share  over cells  mean squares  most cautious
     3 × 3            .37          .217        .006          .016

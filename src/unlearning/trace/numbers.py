@@ -43,7 +43,7 @@ IDENTITY = [
 ]
 """The columns that name a row of a table, of those that it has."""
 LISTED = 40
-"""So many values of a column does a message list."""
+"""Maximum number of a column's values in a message."""
 CELL = [*KEY, "split", "train_seed", "unlearn_seed", "method"]
 PARTS = {"mean": statistics.fmean, "sd": statistics.stdev, "n": len}
 """What a column METRIC_PART is of the cells' values."""
@@ -459,7 +459,7 @@ def _wrong(found: Mapping[str, Any]) -> Iterable[str]:
         where = f"{cell['method']}, {cell['split']}, training seed {cell['train_seed']}"
         for role, now in cell["here"].items():
             if now.startswith("changed"):
-                yield f"{where}: its {role} is no longer the file of the manifest ({now})"
+                yield f"{where}: its {role} differs from the manifest ({now})"
         for one in cell["measured"]:
             if not one["agrees"]:
                 yield f"{where}: {one['metric']} is {one['value']} in {one['file']}"

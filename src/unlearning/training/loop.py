@@ -1,4 +1,4 @@
-"""The one training loop: originals and oracles (later: shadow models) are all made here."""
+"""The training loop of originals, oracles and shadow models."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def train(
             if state_path is not None:
                 _save_state(model, optimizer, at, state_path)
             if told:
-                log(f"told to end: {at.epoch} epochs and {at.step} steps are done")
+                log(f"interrupted: state saved at epoch {at.epoch}, step {at.step}")
                 break
     check_finite(model)
     return at.seconds

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What became of job $1: prints running, success or failed, and nothing else.
+# Prints the state of job $1: running, success or failed, and nothing else.
 # For PBS ask `qstat -x -f`, for LSF `bjobs -noheader -o stat`, for SGE `qstat -j` and `qacct -j`.
 if ! state=$(squeue --noheader --states=all --jobs="$1" --format=%T 2>&1); then
   case $state in
