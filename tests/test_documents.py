@@ -117,9 +117,6 @@ def test_the_map_has_every_top_level_folder_and_only_folders_that_exist():
     assert {f"{name}/" for name in folders if not name.startswith(".")} <= set(names)
 
 
-@pytest.mark.xfail(
-    not (PACKAGES / "runtime").is_dir(), reason="the map is of the library in packages", strict=True
-)
 def test_the_map_has_every_package_and_only_what_exists():
     names = mapped("In `src/unlearning/`")
     packages = {path.parent.relative_to(PACKAGES) for path in PACKAGES.rglob("__init__.py")}

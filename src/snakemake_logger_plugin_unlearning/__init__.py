@@ -1,7 +1,7 @@
 """Snakemake's log as one live line on a terminal, and as a line a job elsewhere.
 
-`--logger unlearning`. Warnings, errors and failed jobs are shown as Snakemake shows them; all the
-rest is in its own file below .snakemake/log, which this changes nothing of.
+`--logger unlearning`. Warnings, errors and failed jobs are shown as Snakemake shows them;
+everything is in Snakemake's own file below .snakemake/log, as without this plugin.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 
 
 rule train_original:
-    """Train an original model; an interrupted training goes on where it stopped."""
+    """Train an original model; an interrupted training resumes."""
     input:
         unpack(job("train_original", "inputs")),
     output:

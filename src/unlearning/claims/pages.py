@@ -27,7 +27,7 @@ VERDICTS = {
     "not told apart": "are not told apart",
     "not tested": "are not tested",
 }
-"""Each verdict, and how it is said of several claims."""
+"""Each verdict, and its verb for several claims."""
 
 
 def section(found: pd.DataFrame) -> list[Section]:

@@ -1,4 +1,4 @@
-"""What a job asks of a scheduler, in the units that people write."""
+"""Parse a job's minutes, memory and GPUs in the usual units."""
 
 from __future__ import annotations
 

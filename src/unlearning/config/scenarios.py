@@ -1,4 +1,4 @@
-"""Who is to be forgotten: the scenarios that an experiment of a config may name."""
+"""The scenarios that an experiment may name: which images are forgotten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML files, read as they are meant.
+"""Read YAML files with plain decimal numbers and without repeated keys.
 
 YAML 1.1, as PyYAML and Snakemake read it, takes 010 for 8, 1:30 for 90, 0x10 for 16 and 1_000 for
 1000, takes 5e-4 for text, and keeps the last of two equal keys. Here plain decimal digits and

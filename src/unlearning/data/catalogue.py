@@ -1,4 +1,4 @@
-"""What is fetched: `configs/datasets.csv` and `configs/weights.csv` as checked, typed rows.
+"""Read `configs/datasets.csv` and `configs/weights.csv` as checked, typed rows.
 
 `contents.csv` next to them holds the content hashes that prove a folder of images.
 Snakemake reads it while it parses the rules, so nothing here imports torch, NumPy or a reader.

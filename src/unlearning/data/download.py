@@ -1,4 +1,4 @@
-"""Files from the net: verified by size and SHA-256 before they get their name."""
+"""Download files; verify size and SHA-256 before they get their name."""
 
 from __future__ import annotations
 

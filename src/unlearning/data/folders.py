@@ -1,4 +1,4 @@
-"""Data sets as people have them: the unpacked archive, or a folder of images, one a class.
+"""Read a data set from its unpacked archive, or from a folder of images a class.
 
     FOLDER/cifar-10-batches-py/...      what torchvision and tar leave; members checked by MD5
     FOLDER/tiny-imagenet-200/...        the unpacked zip; checked by counts, classes and sizes

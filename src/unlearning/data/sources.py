@@ -1,4 +1,4 @@
-"""Where the images come from: find or download, verify, pack as safetensors.
+"""Find or download a data set, verify it, pack it as safetensors.
 
 `configs/datasets.csv` names every file with its size and SHA-256. No archive is read or
 unpacked before both are right, and every problem is a `DataError` that says what to do.

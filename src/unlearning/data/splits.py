@@ -1,4 +1,4 @@
-"""Who is forgotten: forget sets and evaluation halves as index lists, fixed by a seed."""
+"""Forget sets and evaluation halves as index lists, fixed by a seed."""
 
 from __future__ import annotations
 

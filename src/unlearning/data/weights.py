@@ -1,4 +1,4 @@
-"""Pretrained weights: find or download, verify, read without running anything, pack.
+"""Find or download pretrained weights, verify them, read them without running code, pack them.
 
 `configs/weights.csv` names every file with its size and SHA-256, as datasets.csv does for images.
 What torch.save wrote is a pickle: it is read with `weights_only=True`, which knows tensors and no

@@ -1,4 +1,4 @@
-"""What a run takes of another one, as given (`models` in a config), and why it takes nothing else.
+"""Take models and cells of another run (`models` in a config); give a reason for each refusal.
 
 A model or cell is taken if the other run has finished it, where this run would make it, with the
 settings, data, forget set and start that it would have here. What this run has made itself stays.
@@ -135,7 +135,7 @@ class Given:
         return f"{found}, {len(self.refused)} refused; first {folder}: {reason}"
 
     def write(self, root: str | Path) -> None:
-        """Keep it in a run's folder for the jobs on other machines: the other run may go on."""
+        """Write it to a run's folder for jobs on other machines, since the other run may change."""
         content = {"taken": self.taken, "refused": self.refused}
         write_sealed(Path(root, PLAN), content)
 

@@ -1,4 +1,4 @@
-"""What a run costs before it is run: its jobs, how long each takes, and what it writes.
+"""Estimate a run before it starts: its jobs, their seconds, and the size of its files.
 
 The seconds of a job are its amount of work times what a unit of such work took in a measured run
 (configs/costs.csv, written by workflow/scripts/write_costs.py). Work that passes images through a

@@ -1,4 +1,4 @@
-"""How fast this machine is and how large a model: what predictions need beside measured costs."""
+"""Time this machine and count a model's operations, to scale measured costs."""
 
 from __future__ import annotations
 

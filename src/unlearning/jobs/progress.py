@@ -1,4 +1,4 @@
-"""How far a run is: jobs done of all, what runs now, and the time that is left."""
+"""Progress of a run: jobs done, what runs now, and the time left."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Stopwatch:
         self._since: float | None = None
 
     def start(self) -> None:
-        """Begin or go on counting."""
+        """Start or resume counting."""
         self._since = self._now()
 
     def stop(self) -> None:
@@ -243,7 +243,7 @@ class Problem:
         self._saved_at = time.perf_counter()
 
     def _restore(self, loop: Loop) -> int:
-        """Bring a loop to where the saved state is, if there is one; the epoch to go on with."""
+        """Load the saved state, if there is one; return the epoch to resume at."""
         if self._saved is None or loop.number > self._saved.numbers["loop"]:
             return 0
         numbers = self._saved.numbers

@@ -1,4 +1,4 @@
-"""The check of a whole run before anything of it is planned.
+"""Check a whole config before Snakemake plans it.
 
 `parsing.parse` checks a config by itself; here its experiments meet the methods' settings files
 and each other. Every problem is a ConfigError that names file and key.

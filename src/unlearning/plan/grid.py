@@ -1,4 +1,4 @@
-"""The cells of a run: which splits, models and methods a config asks for, and where they lie."""
+"""List the forget sets, models and cells that a config asks for, and their paths."""
 
 from __future__ import annotations
 

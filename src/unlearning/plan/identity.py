@@ -1,4 +1,4 @@
-"""What identifies each model and cell of a run: the settings that its record has."""
+"""The settings that identify each model and cell of a run; its record holds them."""
 
 from __future__ import annotations
 

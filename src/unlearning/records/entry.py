@@ -1,4 +1,4 @@
-"""Where the code of a job begins: what `provenance.code_hash` follows the imports from."""
+"""Name the modules that a job starts from; `provenance.code_hash` follows their imports."""
 
 from __future__ import annotations
 

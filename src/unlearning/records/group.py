@@ -1,4 +1,4 @@
-"""What the stages that look into models share: a group's data, forget set and models.
+"""Load a group's data, forget set and models, for stages that look into models.
 
 A group is one forget set and training seed; its models are those of its cells that are ok.
 """

@@ -1,8 +1,8 @@
 """What the studies of a run found, as rows of tidy CSV files, one for each kind of finding.
 
-studies.csv has the columns of runs.csv, a row a cell of a study, and study_manifest.csv those of
-manifest.csv; each other file has a row a finding, with the experiment, forget set and training seed
-that it is of.
+studies.csv has the columns of runs.csv, a row a cell of a study; study_manifest.csv those of
+manifest.csv. Each other file has a row a finding, with its experiment, forget set and training
+seed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A command's side of the server of jobs (unlearning.runtime.forkserver), and its streams.
 
-It imports little: this is what starts once a job.
+Imports little, because it starts once for each job.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def repeat_bits() -> None:
 
 
 class Waits(RuntimeError):
-    """A job that was begun in bfloat16 and cannot go on here; it can on another processor."""
+    """A job was started in bfloat16, which this processor lacks; it resumes on one that has it."""
 
 
 def has_bfloat16(device: str) -> bool:

@@ -1,4 +1,4 @@
-"""Jobs without their start-up: a server that has imported torch and forks one process a job.
+"""A server that has imported torch and forks one process for each job.
 
 Half of a small job is the import of torch. `start` leaves a server beside Snakemake, and
 `python -m unlearning VERB` then asks it for a process instead of importing by itself

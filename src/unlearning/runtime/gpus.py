@@ -1,4 +1,4 @@
-"""Which GPU of a machine a job takes: a free one, by a lock file for each GPU.
+"""Pick a free GPU for a job, with one lock file for each GPU.
 
 All jobs of a user on a machine share one folder of locks. A lock is held until its process ends,
 however it ends.

@@ -1,4 +1,4 @@
-"""Signals that end a process, kept waiting until what it is doing can be gone on with."""
+"""Defer signals that end a process until its state can be saved."""
 
 from __future__ import annotations
 

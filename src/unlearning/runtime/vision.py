@@ -1,4 +1,4 @@
-"""The only way to torchvision: its import, mended where it is built for another torch."""
+"""Import torchvision, repaired where it is built for another torch. Import it only here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""adopt: take one model or cell of another run as given: link its files, verify them, record it."""
+"""adopt: link one model or cell of another run, verify its files, and record it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""attack: membership inference on all cells of one forget set and training seed.
+"""attack: run membership inference on all cells of one forget set and training seed.
 
-From stored logits alone: no model, no torch.
+Reads stored logits only: no model, no torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""audit: every reported number and every claim of the paper beside a run, with a verdict."""
+"""audit: compare every reported number and every claim of the paper with a run."""
 
 from __future__ import annotations
 

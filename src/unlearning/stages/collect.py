@@ -1,4 +1,4 @@
-"""collect: the records and metrics of every cell of a run, one row each, in runs.csv.
+"""collect: write the records and metrics of a run's cells to runs.csv, one row each.
 
 Beside it manifest.csv, roc.csv and ensembles.csv (results.collected).
 """

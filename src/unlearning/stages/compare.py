@@ -1,4 +1,4 @@
-"""compare: whether two runs of one config found the same bits, times and memory aside."""
+"""compare: compare two runs of one config bit for bit; times and memory are ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""draw: run the script of a figure, with the libraries that the server of jobs has loaded."""
+"""draw: run a figure's script with the libraries that the fork server has loaded."""
 
 from __future__ import annotations
 

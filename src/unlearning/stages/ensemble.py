@@ -1,6 +1,6 @@
-"""ensemble: what takes several models of one method and forget set: KLOM and U-LiRA.
+"""ensemble: measure KLOM and U-LiRA, which need several models of one method and forget set.
 
-One model a training seed, beside the oracles of the same seeds; from stored logits alone.
+One model for each training seed, with the oracles of the same seeds; reads stored logits only.
 """
 
 from __future__ import annotations

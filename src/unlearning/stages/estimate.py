@@ -1,4 +1,4 @@
-"""estimate: what a run will cost: jobs, hours, storage and its longest chain; runs nothing."""
+"""estimate: predict jobs, hours, storage and the longest chain of a run; runs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""evaluate: an original's logits on all images, once for all the cells that start from it."""
+"""evaluate: compute an original's logits on all images, once for all cells that start from it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""examine: the feature space of original, DUCK and oracle, of one forget set and training seed.
+"""examine: measure the feature space of original, DUCK and oracle, for one forget set and seed.
 
-Log densities, silhouettes and margins of forgotten and retained classes, and where the
-forgotten images go, from stored models.
+Log densities, silhouettes and margins of forgotten and retained classes, and where the forgotten
+images go; from stored models.
 """
 
 from __future__ import annotations

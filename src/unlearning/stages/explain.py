@@ -1,7 +1,7 @@
-"""explain: SHAP values of forgotten classes' test images under original, DUCK and oracle.
+"""explain: compute SHAP values of forgotten classes' test images for original, DUCK and oracle.
 
-Of one forget set and training seed, for each image's true class and for the class of the
-centroid that DUCK would assign it to.
+For one forget set and training seed; for each image's true class and for the class of the centroid
+that DUCK would assign it to.
 """
 
 from __future__ import annotations

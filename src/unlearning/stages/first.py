@@ -1,4 +1,4 @@
-"""first: the table of class removal as text, before the rest of the run is done."""
+"""first: write the table of class removal as text before the rest of the run is done."""
 
 from __future__ import annotations
 

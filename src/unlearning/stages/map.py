@@ -1,4 +1,4 @@
-"""map: embeddings of original, DUCK and oracle in one plane, of one forget set and seed."""
+"""map: project the embeddings of original, DUCK and oracle to one plane, for one forget set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""poison: a data set whose training part teaches a shortcut, for the bias experiment."""
+"""poison: write a data set whose training part teaches a shortcut, for the bias experiment."""
 
 from __future__ import annotations
 

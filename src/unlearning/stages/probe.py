@@ -1,4 +1,4 @@
-"""probe: how close each cell's embeddings are to its oracle's, and how fast it relearns.
+"""probe: measure how close each cell's embeddings are to its oracle's, and how fast it relearns.
 
 For all cells of one forget set and training seed, from their stored models.
 """

@@ -1,4 +1,4 @@
-"""report: one HTML page of a run that needs nothing but itself."""
+"""report: write one self-contained HTML page of a run."""
 
 from __future__ import annotations
 

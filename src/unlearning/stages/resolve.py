@@ -1,4 +1,4 @@
-"""resolve: write the checked config of a run, from which the later stages know its grid."""
+"""resolve: write the checked config of a run; later stages read its grid from it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""score: accuracies, AUS and distance to the oracle of all cells of one group.
+"""score: compute accuracies, AUS and distance to the oracle of all cells of one group.
 
-A group is one forget set and training seed. From stored logits, with no model and no torch:
-a new metric reruns this stage and nothing before it.
+A group is one forget set and training seed. Reads stored logits only, no model and no torch: a new
+metric reruns this stage and nothing before it.
 """
 
 from __future__ import annotations

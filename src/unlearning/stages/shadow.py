@@ -1,4 +1,4 @@
-"""shadow: a model trained on a random half of all images, for the membership attacks."""
+"""shadow: train a model on a random half of all images, for the membership attacks."""
 
 from __future__ import annotations
 

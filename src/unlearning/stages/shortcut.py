@@ -1,6 +1,6 @@
-"""shortcut: how strongly each model answers a planted patch, of one training seed.
+"""shortcut: measure how strongly each model answers a planted patch, for one training seed.
 
-From stored models: answers to clean and patched test images of the poisoned class, and the
+From stored models: predictions on clean and patched test images of the poisoned class, and the
 share of the attribution for the wrong label that lies inside the patch.
 """
 

@@ -1,4 +1,4 @@
-"""show: the tables of class and homogeneous removal as text, at the width of the terminal."""
+"""show: print the tables of class and homogeneous removal at the width of the terminal."""
 
 from __future__ import annotations
 

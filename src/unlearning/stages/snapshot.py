@@ -1,6 +1,6 @@
-"""snapshot: what a run has finished so far, as the CSV files and tables of a partial run.
+"""snapshot: write the CSV files and tables of what a run has finished so far.
 
-It reads results and takes no lock, so the run may go on meanwhile.
+It reads results and takes no lock, so the run may go on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""split: draw one forget set, once, and write its indices."""
+"""split: draw one forget set and write its indices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tabulate_studies: the studies' tidy CSVs to tables, as CSV, Markdown, LaTeX and HTML."""
+"""tabulate_studies: write the studies' tables as CSV, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 

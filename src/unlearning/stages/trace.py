@@ -1,4 +1,4 @@
-"""trace: from a number in a table to its cells and to what made them; checks it on the way."""
+"""trace: print the cells behind a number and what made them; check every file on the way."""
 
 from __future__ import annotations
 

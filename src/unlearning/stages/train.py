@@ -1,4 +1,4 @@
-"""train: an original on all training images, or an oracle on those that a split retains."""
+"""train: train an original on all training images, or an oracle on those that a split retains."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from unlearning.training.start import new_model, pretrained_weights, state_file
 
 
 def main(argv: list[str]) -> None:
-    """Write the model and its record; an interrupted training goes on where it stopped."""
+    """Write the model and its record; an interrupted training resumes."""
     parser = argparse.ArgumentParser(prog="unlearning train", description=__doc__)
     parser.add_argument("--data", required=True, help="packed data set (safetensors)")
     parser.add_argument("--split", help="split whose forget set is left out: trains an oracle")

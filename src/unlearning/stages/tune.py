@@ -1,7 +1,7 @@
-"""tune: which candidate of each method has the highest mean AUS less its spread.
+"""tune: rank the candidates of each method by mean AUS minus its spread.
 
-The objective is the mean of AUS over the cells of a candidate minus their sample standard
-deviation. A cell that diverged or failed counts as AUS 0.
+The score is the mean of AUS over the cells of a candidate minus their sample standard deviation. A
+cell that diverged or failed counts as AUS 0.
 """
 
 from __future__ import annotations

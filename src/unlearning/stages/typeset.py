@@ -1,7 +1,7 @@
-"""typeset: the document as PDF, from the CSV files, tables and figures of a run.
+"""typeset: make the paper as PDF from the CSV files, tables and figures of a run.
 
-All that the document reads is put into a folder of its own, which is Typst's root: the document
-with the files beside it, the run's figures, and `run.json` with quotes, tables and settings.
+Everything that the document reads is copied into one folder, which is Typst's root: the document
+with the files next to it, the run's figures, and `run.json` with quotes, tables and settings.
 """
 
 from __future__ import annotations

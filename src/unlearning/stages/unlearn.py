@@ -1,4 +1,4 @@
-"""unlearn: run one method on one forget set and keep the model, its logits and a record."""
+"""unlearn: run one method on one forget set; write the model, its logits and a record."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""verify: whether the files of a run are the ones that were made, by their hashes.
+"""verify: check by hash that the files of a run are the ones that were made.
 
-Checked are packed data sets and pretrained weights beside their facts, weights and outputs beside
-their records, records, forget sets and what was measured (scores, attacks, probes, ensembles,
-studies), and whether a record's inputs are the files that are there now. Tables, figures and other
-CSV files state no hash: they are made again from these.
+Checks packed data sets and pretrained weights against their facts; weights and outputs against
+their records; records, forget sets and measurements (scores, attacks, probes, ensembles, studies)
+against their own hash; and whether a record's inputs are the files that are there now. Tables,
+figures and other CSV files state no hash: they are made again from these.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whether two runs of one config found the same, to the last digit: files as text, not rounded.
+"""Compare two runs of one config to the last digit: files as text, not rounded.
 
-Times, memory and what names machine and code are left aside, by their names in ASIDE, NO_SETTING
-and COSTS; nothing else is, and there is no tolerance.
+Ignores times, memory, machine and code, by their names in ASIDE, NO_SETTING and COSTS, and nothing
+else. There is no tolerance.
 """
 
 from __future__ import annotations

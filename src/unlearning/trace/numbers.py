@@ -1,7 +1,7 @@
-"""From a printed number to the cells that it was made of, and to what made each of them.
+"""Trace a printed number to its cells, and to what made each of them.
 
-Nothing here trusts the number: its table is made again from runs.csv and its like, and every copy
-that is there is compared with that: the CSV file to the last bit, the Markdown as it is printed.
+The number is not trusted: its table is computed again from runs.csv and similar files and compared
+with every copy, the CSV file to the last bit, the Markdown as printed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The state of an unlearning job in a file: what a later process needs to go on bit for bit."""
+"""Save and restore the state of an unlearning job, so that it resumes bit for bit."""
 
 from __future__ import annotations
 
