@@ -15,36 +15,25 @@ from unlearning.metrics.names import STUDY_TABLES
 from unlearning.plan import checks
 from unlearning.records.entry import stage_modules
 from unlearning.records.provenance import code_hash, script_hash
-from unlearning.results.shown import (
-    DRAWN,
-    FIGURES,
-    PRINTED,
-    SOURCES,
-    STUDY_FIGURES,
-    TABLES,
-)
+from unlearning.results.shown import DRAWN, FIGURES, PRINTED
+from unlearning.results.shown import SOURCES, STUDY_FIGURES, TABLES
 
 METHOD_FILES = "configs/methods"
-# What `--config` may say beside a config's own keys.
-ASIDE = ("runs", "gpu")
-
-
-def config_file():
-    """How errors name the config."""
-    return str(workflow.configfiles[0]) if workflow.configfiles else "--config"
+# How errors name the config.
+CONFIG_FILE = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
 
 
 def checked():
     """The typed config and its searches; a problem ends Snakemake and touches nothing."""
     try:
-        raw = (
-            {}
-        )  # not Snakemake's own reading: it takes 010 for 8, the last of two equal keys
+        # Not Snakemake's own reading: it takes 010 for 8, and the last of two equal keys.
+        raw = {}
         for file in workflow.configfiles:
             update_config(raw, read_yaml(file))
         update_config(raw, workflow.config_settings.config)
-        raw = {key: value for key, value in raw.items() if key not in ASIDE}
-        return checks.plan(raw, config_file(), DATASETS, METHOD_FILES)
+        aside = ("runs", "gpu")  # what --config may say beside a config's own keys
+        raw = {key: value for key, value in raw.items() if key not in aside}
+        return checks.plan(raw, CONFIG_FILE, DATASETS, METHOD_FILES)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
 

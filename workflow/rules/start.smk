@@ -29,7 +29,7 @@ def given_models():
     if workflow.remote_exec:
         return adoption.Given.read(CONFIG.models, results(""))
     try:
-        found = adoption.given(CONFIG, WANTED_MODELS, results(""), config_file())
+        found = adoption.given(CONFIG, WANTED_MODELS, results(""), CONFIG_FILE)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
     logger.info(found.line())
@@ -61,7 +61,7 @@ def begin():
     jobs = list(workflow.dag.needrun_jobs())
     try:
         if not FINISHED:
-            checks.check_bounds(JOBS.experiments.values(), config_file(), METHOD_FILES)
+            checks.check_bounds(JOBS.experiments.values(), CONFIG_FILE, METHOD_FILES)
         check_weights(jobs)
     except (ValueError, DataError) as error:
         raise WorkflowError(str(error)) from None
@@ -89,7 +89,7 @@ def check_weights(jobs):
 
         for name in sorted(asked):
             named = CONFIG.sources.get(name)
-            weights.check_obtainable(WEIGHTS[name], "data", named, config_file())
+            weights.check_obtainable(WEIGHTS[name], "data", named, CONFIG_FILE)
 
 
 def asked_studies(_):
