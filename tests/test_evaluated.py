@@ -305,7 +305,7 @@ def test_an_evaluation_of_something_else_is_refused(run, wrong, tmp_path):
     else:
         inputs = record["inputs"] | {wrong: "0" * 64}
         write_record(path.with_name(RECORD), record | {"inputs": inputs}, {"outputs": path})
-    said = "its content is not" if wrong == "outputs" else f"another {wrong}"
+    said = "its content does not match" if wrong == "outputs" else f"another {wrong}"
     with pytest.raises(DamagedFile, match=said):
         unlearn.main(argv_of(run, "original", split, tmp_path, path))
 
