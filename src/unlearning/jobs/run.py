@@ -20,8 +20,6 @@ from unlearning.methods import REFERENCES
 from unlearning.plan import grid, identity
 from unlearning.records.entry import stage_modules
 
-AFTER_SCORES = ("attack", "probe", "ensemble")
-
 
 class Jobs:
     """The jobs of a config and of the searches that it declares.
