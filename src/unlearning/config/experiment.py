@@ -234,10 +234,10 @@ class RunConfig(Strict):
     set lie (data.sources), or a file of pretrained weights (data.weights), by its name. partial:
     collect what is there and show the rest as missing, instead of asking for every cell.
     mixed_code: let cells of one method that ran different code share a table. without_bfloat16:
-    what a new job of `precision: bfloat16` does on a device without it (device.usable_precision).
+    what a new job of `precision: bfloat16` does on a device without it (runtime.device).
     order: which parts, and which experiments that have none, are run first, by name; the others
     follow. models: the folder of another run, finished or not, whose originals, oracles, shadow
-    models and cells are taken where they are the same (adoption).
+    models and cells are taken where they are the same (jobs.adoption).
     """
 
     run: Name
