@@ -48,8 +48,7 @@ def experiment(**changes):
 
 
 def cell_of(profile, scenario="class_removal"):
-    arch = {"mini": "strided_cnn", "fashion": "small_cnn"}[profile]
-    return {"dataset": PROFILES[profile], "arch": arch, "scenario": scenario}
+    return {"dataset": PROFILES[profile], "arch": "strided_cnn", "scenario": scenario}
 
 
 def test_a_search_on_a_share_gives_methods_a_share_and_keeps_the_run_as_it_is():
