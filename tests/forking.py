@@ -133,3 +133,11 @@ def module(name: str, *words: str) -> None:
     """The command `python -m NAME`."""
     sys.argv = [name, *words]
     runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def remember() -> None:
+    """Read all code of a copy of the project and keep it, as its first run does."""
+    from unlearning.records import provenance
+
+    provenance.script_hash(*provenance.PACKAGE.rglob("*.py"), *Path().glob("figures/*.py"))
+    provenance.remember()
