@@ -66,10 +66,10 @@ class Workspace:
     @classmethod
     def create(cls, root: Path) -> Workspace:
         """A copy in `root`, compiled and with its code read, as after an earlier start."""
-        shutil.copytree(_compiled(), root, dirs_exist_ok=True)
+        shutil.copytree(compiled(), root, dirs_exist_ok=True)
         known = root / KNOWN
         text = known.read_text(encoding="utf-8")
-        known.write_text(text.replace(str(_compiled()), str(root)), encoding="utf-8")
+        known.write_text(text.replace(str(compiled()), str(root)), encoding="utf-8")
         return cls(root)
 
     def environment(self) -> dict[str, str]:
@@ -83,12 +83,14 @@ class Workspace:
     def command(self, *words: str, timeout: int = 500) -> tuple[int, str]:
         """Run a command in the copy; stdout and stderr together.
 
-        `snakemake` and `python -m` begin in a fork that has imported what is slow (forking).
+        `snakemake` and `python` begin in a fork that has imported what is slow (forking).
         """
         if words[0] == "snakemake":
             return self._forked(forking.snakemake, *words[1:], timeout=timeout)
         if words[0] in ("python", sys.executable) and words[1] == "-m":
             return self._forked(forking.module, *words[2:], timeout=timeout)
+        if words[0] in ("python", sys.executable):
+            return self._forked(forking.script, *words[1:], timeout=timeout)
         return self.process(*words, timeout=timeout)
 
     def process(self, *words: str, timeout: int = 500) -> tuple[int, str]:
@@ -166,7 +168,7 @@ class Workspace:
 
 
 @functools.cache
-def _compiled() -> Path:
+def compiled() -> Path:
     """The copy that workspaces are copied from: no test edits it; gone with this process.
 
     Each workspace would compile and parse the library anew: half of its first plan.
