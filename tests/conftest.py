@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# As a job has it, for what tests start as well. Two threads of BLAS mostly wait for each other on
+# small matrices, at work. Before the first import of numpy, which reads it.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
 import dataclasses
 import fcntl
 import functools
@@ -29,10 +35,12 @@ from unlearning.records.record import RECORD, read_record, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = ("epochs", "repair_epochs", "noise_steps")  # settings cut short in the tests
+SMALL = {"noise_copies": 2, "surrogate_images": 200}  # the same, in the tiny run
 METHOD_FILES = ROOT / "configs" / "methods"
 
 
-LONGEST = ("test_slurm", "test_can_fail", "test_provenance", "test_faults_dag", "test_dag")
+LONGEST = ("test_slurm", "test_can_fail", "test_provenance", "test_dag", "test_redrawn")
+LONGEST += ("test_understanding", "test_faults_dag", "test_documents")
 
 
 def pytest_collection_modifyitems(items):
@@ -332,6 +340,7 @@ class TinyRun:
         identity = {"dataset": "tiny", "arch": "small_cnn", "scenario": split.scenario}
         found = hyperparameters.resolve(cell.method, identity, {}, METHOD_FILES)
         few = {key: min(value, 2) for key, value in found.items() if key in FEW}
+        few |= {key: value for key, value in SMALL.items() if key in found}
         few |= {"alpha": 1.5} if cell.method == "ssd" else {}  # below |D| / |D_f|
         settings = {key: v for key, v in self.model_settings().items() if key != "training"}
         settings |= {"scenario": split.scenario, "split": split.key, "method": cell.method}

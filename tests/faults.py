@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ class Child:
         if self.number == 0:
             status = 1
             try:
+                gc.freeze()  # a collection would walk through, and copy, what is shared
                 # tqdm's own is shared among forks, and a killed one would keep it for ever.
                 tqdm.set_lock(threading.RLock())
                 out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -133,3 +133,18 @@ def module(name: str, *words: str) -> None:
     """The command `python -m NAME`."""
     sys.argv = [name, *words]
     runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def script(path: str, *words: str) -> None:
+    """The command `python PATH`."""
+    sys.argv = [path, *words]
+    sys.path.insert(0, os.path.dirname(path))
+    runpy.run_path(path, run_name="__main__")
+
+
+def remember() -> None:
+    """Read all code of a copy of the project and keep it, as its first run does."""
+    from unlearning.records import provenance
+
+    provenance.script_hash(*provenance.PACKAGE.rglob("*.py"), *Path().glob("figures/*.py"))
+    provenance.remember()

@@ -346,6 +346,7 @@ def test_a_second_run_trains_and_unlearns_nothing_and_finds_the_same(clones, sec
     configure(second, "$FIRST_RUN", methods=more)
     plan = second.planned(RUNS, config=CONFIG)
     assert plan["unlearn"] == 1 and not set(MAKING[:-1]) & set(plan)
+    configure(second, "$FIRST_RUN", methods=more, attacks=None)  # no attack tells more of it
     status, text = second.snakemake(RUNS, "--quiet", "all", config=CONFIG)
     assert status == 0, text
     taken = {row["method"]: row["adopted_from"] for row in rows(second, "manifest")}

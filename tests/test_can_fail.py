@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 from forking import forked, module
-from workspace import PROJECT
+from workspace import PROJECT, compiled
 
 MISTAKES = {
     "LiRA takes IN for OUT": (
@@ -355,7 +355,7 @@ MISTAKES = {
 def run_against_a_copy(folder, tests, edit=None):
     """Pytest's exit status and output for `tests` with a copy of the library, edited."""
     source, log = folder / "src", folder / "log"
-    shutil.copytree(PROJECT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(compiled() / "src", source)
     if edit:
         file, old, new = edit
         path = source / "unlearning" / file

@@ -7,6 +7,7 @@ Right configs are made wrong at random. What reads them is what the Snakefile as
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import os
 import re
@@ -176,6 +177,7 @@ def planned(space, text):
     if child == 0:
         status = 1
         try:
+            gc.freeze()  # a collection would walk through, and copy, what is shared
             os.chdir(space.root)
             for stream in (1, 2):
                 os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)

@@ -38,7 +38,7 @@ CASES = {
 DEFINED = [
     (name, case) for name in METHODS for case in CASES if name in IN_BOTH or case != "homogeneous"
 ]
-FEW = re.compile("epochs|noise_steps")
+FEW = re.compile("epochs|noise_steps|noise_copies")
 NAMES = {"dataset": "fashion_mnist_mini", "arch": "small_cnn", "scenario": "class_removal"}
 
 

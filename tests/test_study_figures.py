@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PolyCollection
-from test_figures import FIGURES, FORMS, _overlap, _scripts, painted, texts
+from test_figures import FIGURES, FORMS, _scripts, check_texts, saved, texts
 from test_tables import lose, synthetic_runs
 
 __all__ = ["_scripts"]  # a fixture that every test here uses
@@ -172,8 +172,10 @@ def bars(axes) -> dict[float, float]:
     }
 
 
-def plot(where: Path) -> Path:
-    """Run every script as the DAG does, in a fresh process, on its table with holes."""
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """What every script wrote of its table with holes, in a process as in the DAG."""
+    where = tmp_path_factory.mktemp("study_figures")
     for name, table in TABLES.items():
         table().to_csv(where / f"{name}.in", index=False)
     code = (
@@ -188,13 +190,9 @@ def plot(where: Path) -> Path:
     return where
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory) -> Path:
-    return plot(tmp_path_factory.mktemp("study_figures"))
-
-
 def test_the_same_tables_give_the_same_bytes(written, tmp_path):
-    plot(tmp_path)
+    for name in NAMES:
+        saved(*drawn(name, TABLES[name](), tmp_path), tmp_path / name)
     for name, form in itertools.product(NAMES, FORMS):
         fresh = (tmp_path / f"{name}.{form}").read_bytes()
         assert fresh == (written / f"{name}.{form}").read_bytes(), (name, form)
@@ -519,10 +517,4 @@ def _one_cell(runs: pd.DataFrame) -> pd.DataFrame:
 def test_no_text_overlaps_or_leaves_the_sheet(case, tmp_path, monkeypatch):
     name, table = SHEETS[case]
     figure, _ = drawn(name, table(), tmp_path)
-    boxes = painted(figure, monkeypatch)
-    assert len(boxes) > 10
-    for text, box in boxes:
-        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, text
-        assert box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1, text
-    for (text, box), (other, another) in itertools.combinations(boxes, 2):
-        assert not _overlap(box, another), (text, other)
+    check_texts(figure, monkeypatch)

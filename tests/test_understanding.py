@@ -75,7 +75,7 @@ def test_studies_share_originals_and_oracles(finished):
     """One original and oracle a forget set serve every study of the same model."""
     root = finished.root / "results/tiny"
     homes = {path.parts[-4] for path in root.glob("*/originals/*/model.safetensors")}
-    assert homes == {"allcnn", "main", "shortcut"}
+    assert homes == {"other", "main", "shortcut"}
     oracles = {p.parts[-3] for p in (root / "main/oracles").glob("*/*/*/model.safetensors")}
     assert len(oracles) == 4  # classes 0 and 3 (which a draw has as well), eight, a random 100
     original = load_arrays(root / "main/originals/train-0/model.safetensors")
@@ -133,7 +133,7 @@ def test_the_map_has_each_image_under_every_model(finished):
     found = rows(finished, "maps")
     assert {row["split"] for row in found} == {"class-0"}
     images = Counter(row["model"] for row in found if row["kind"] == "image")
-    assert images == {"original": 200, "oracle": 200, "duck": 200}
+    assert images == {"original": 100, "oracle": 100, "duck": 100}
     centroids = [row for row in found if row["kind"] == "centroid"]
     assert [row["class"] for row in centroids] == [str(c) for c in range(1, 10)]
     for row in found:
@@ -204,8 +204,8 @@ def test_the_papers_grid_has_its_studies_without_the_oracles_it_does_not_show(tm
 
 MISTAKES = {
     "no oracles": (
-        "    features: {images: 200",
-        "    oracles: false\n    features: {images: 200",
+        "    features: {images: 100",
+        "    oracles: false\n    features: {images: 100",
         ["oracles", "feature_space compares with them"],
     ),
     "other recipe": (
@@ -219,7 +219,7 @@ MISTAKES = {
     "same label": ("label: 9", "label: 7", ["shortcut_removal", "own class"]),
     "no shortcut": ("study: shortcut\n", "study: ablation\n", ["shortcut", "need each other"]),
     "no features": (
-        "    features: {images: 200, percentiles: [80, 95]}\n",
+        "    features: {images: 100, percentiles: [80, 95]}\n",
         "",
         ["features", "need each other"],
     ),

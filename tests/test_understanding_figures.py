@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from test_figures import FIGURES, FORMS, _overlap, _scripts, painted, texts
+from test_figures import FIGURES, FORMS, _scripts, check_texts, saved, texts
 
 MODELS = ("original", "duck", "oracle")
 SYSTEM = {"experiment": "inside", "dataset": "data", "arch": "cnn", "scenario": "class_removal"}
@@ -120,9 +120,8 @@ def pairs(table: pd.DataFrame, x="x", y="y") -> set[tuple[float, float]]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_script_writes_every_format_and_the_same_bytes_again(name, tmp_path):
-    common = importlib.import_module("common")
     figure, table = drawn(name, CASES[name](), tmp_path)
-    common.save(figure, table, tmp_path / "again")
+    saved(figure, table, tmp_path / "again")
     files = ["--runs", str(tmp_path / f"{name}.csv"), "--out", str(tmp_path / "out")]
     subprocess.run([sys.executable, str(FIGURES / f"{name}.py"), *files], check=True)
     for form in FORMS:
@@ -387,9 +386,4 @@ def test_no_text_overlaps_or_leaves_the_sheet(name, size, tmp_path, monkeypatch)
     }
     figure, _ = drawn(name, frames[name](), tmp_path)
     figure.canvas.draw()
-    boxes = painted(figure, monkeypatch)
-    for text, box in boxes:
-        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, text
-        assert box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1, text
-    for (text, box), (other, another) in itertools.combinations(boxes, 2):
-        assert not _overlap(box, another), (text, other)
+    check_texts(figure, monkeypatch, 1)

@@ -418,7 +418,10 @@ CONFIG = {
             "dataset": "fashion_mnist_mini",
             "arch": "resnet18",
             "pretrained": True,
-            "training": {"epochs": 1, "batch_size": 128, "lr": 0.1, "schedule": "onecycle"},
+            "training": {
+                **{"epochs": 1, "batch_size": 128, "lr": 0.1, "schedule": "onecycle"},
+                "resolutions": [{"epochs": 1, "size": 8}],  # a tenth of the work
+            },
             "train_seeds": [0],
             "scenarios": {"class_removal": {"forget": [0]}},
             "methods": ["duck"],

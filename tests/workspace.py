@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import compileall
 import contextlib
+import functools
 import multiprocessing
 import os
 import re
@@ -25,6 +28,7 @@ PARTS = (
     *("environment.yml", "pyproject.toml"),
 )
 EDITED = ("src", "configs", "figures", "paper")
+KNOWN = Path(".snakemake/code.json")  # what `provenance.remember` keeps, by path
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,11 @@ class Workspace:
 
     @classmethod
     def create(cls, root: Path) -> Workspace:
-        skip = shutil.ignore_patterns("__pycache__", "*.egg-info", "reference")
-        for part in PARTS:
-            source = PROJECT / part
-            copy = shutil.copytree if source.is_dir() else shutil.copy
-            copy(source, root / part, **({"ignore": skip} if source.is_dir() else {}))
-        shutil.copy(PROJECT / "tests/tiny.yaml", root / "configs/tiny.yaml")
+        """A copy in `root`, compiled and with its code read, as after an earlier start."""
+        shutil.copytree(compiled(), root, dirs_exist_ok=True)
+        known = root / KNOWN
+        text = known.read_text(encoding="utf-8")
+        known.write_text(text.replace(str(compiled()), str(root)), encoding="utf-8")
         return cls(root)
 
     def environment(self) -> dict[str, str]:
@@ -80,12 +83,14 @@ class Workspace:
     def command(self, *words: str, timeout: int = 500) -> tuple[int, str]:
         """Run a command in the copy; stdout and stderr together.
 
-        `snakemake` and `python -m` begin in a fork that has imported what is slow (forking).
+        `snakemake` and `python` begin in a fork that has imported what is slow (forking).
         """
         if words[0] == "snakemake":
             return self._forked(forking.snakemake, *words[1:], timeout=timeout)
         if words[0] in ("python", sys.executable) and words[1] == "-m":
             return self._forked(forking.module, *words[2:], timeout=timeout)
+        if words[0] in ("python", sys.executable):
+            return self._forked(forking.script, *words[1:], timeout=timeout)
         return self.process(*words, timeout=timeout)
 
     def process(self, *words: str, timeout: int = 500) -> tuple[int, str]:
@@ -141,7 +146,9 @@ class Workspace:
         yield self
         for part, files in kept.items():
             for name, content in files.items():
-                (self.root / part / name).write_bytes(content)
+                path = self.root / part / name
+                if path.read_bytes() != content:  # else its compiled file would be out of date
+                    path.write_bytes(content)
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text that must be there."""
@@ -158,3 +165,27 @@ class Workspace:
             for path in sorted(base.rglob("*"))
             if path.is_file() and "logs" not in path.parts
         }
+
+
+@functools.cache
+def compiled() -> Path:
+    """The copy that workspaces are copied from: no test edits it; gone with this process.
+
+    Each workspace would compile and parse the library anew: half of its first plan.
+    """
+    root = Path(tempfile.mkdtemp(prefix="workspace-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    skip = shutil.ignore_patterns("__pycache__", "*.egg-info", "reference")
+    for part in PARTS:
+        source = PROJECT / part
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, root / part, **({"ignore": skip} if source.is_dir() else {}))
+    shutil.copy(PROJECT / "tests/tiny.yaml", root / "configs/tiny.yaml")
+    compileall.compile_dir(root / "src", quiet=1)
+    (root / KNOWN).parent.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(root / "src")}
+    place = {"log": root / "log", "folder": root, "environment": environment}
+    status = forking.forked(forking.remember, timeout=100, **place)
+    assert status == 0, (root / "log").read_text(encoding="utf-8")
+    (root / "log").unlink()
+    return root

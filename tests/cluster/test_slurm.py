@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import multiprocessing
 import os
 import re
 import shutil
@@ -12,18 +13,22 @@ import sys
 import time
 from pathlib import Path
 
+import forking
 import ledger
 import pytest
+import quick
 import slurm
 import yaml
-from workspace import Workspace
+from submitting import submit
+from workspace import Running, Workspace
 
 PROFILE = ("--workflow-profile", "workflow/profiles/slurm")
 # A cluster without accounting, asked from 2 seconds after the start.
 NODE = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2")
-IMPATIENT = Path(__file__).with_name("impatient.py")
+REAL = Path(sys.executable).parent  # the folder of an interpreter; that of a fork: `quick`
 DUCK = {"name": "duck", "method": "duck", "settings": {"epochs": 1}}
 SMALL = ("--cores", "2", "--latency-wait", "20")
+RUNS = "results/small/runs.csv"
 ORIGINAL = "results/{run}/fashion_mnist_mini-strided_cnn/originals/train-0/model.safetensors"
 LOG = "results/{run}/logs/originals/fashion_mnist_mini-strided_cnn/train-0.log"
 ASKED = {"runtime": 47, "mem_mb": 3210}
@@ -40,7 +45,20 @@ def cluster():
     try:
         yield running.start()
     finally:
+        for left in multiprocessing.active_children():  # by a test that failed
+            left.kill()
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def python(cluster):
+    """The folder of a `python` that forks; the others are of an interpreter."""
+    folder = quick.folder_with_python(str(cluster.folder / "quick"))
+    environment = os.environ | {"PYTHONPATH": str(Path(forking.__file__).parent)}
+    place = {"log": cluster.folder / "quick.out", "folder": cluster.folder}
+    server = forking.begun(quick.serve, folder, **place, environment=environment)
+    yield folder
+    server.kill()
 
 
 def workspace(folder: Path, data: Path | None = None) -> Workspace:
@@ -61,31 +79,35 @@ def workspace(folder: Path, data: Path | None = None) -> Workspace:
 
 
 class Submission:
-    """Snakemake, impatient, in a workspace as on a login node; `wait` gives its exit status."""
+    """Snakemake, impatient, in a workspace as on a login node; `wait` gives its exit status.
 
-    def __init__(self, cluster, space, run, *words, profile=(*PROFILE, *NODE)):
+    python: the folder of the `python` of its jobs.
+    """
+
+    def __init__(self, cluster, space, run, *words, python=REAL, profile=(*PROFILE, *NODE)):
         shims = cluster.environment["PATH"].split(os.pathsep)[0]
         environment = space.environment() | cluster.environment
         environment["UNLEARNING_DEVICE"] = "cpu"  # the node's GPUs are made up
-        environment["PATH"] = os.pathsep.join((shims, space.environment()["PATH"]))
+        environment["PATH"] = os.pathsep.join((shims, str(python), space.environment()["PATH"]))
         self.before = {job["JobId"] for job in cluster.jobs()}
-        self.cluster, self.file = cluster, space.root / f"said-{time.monotonic_ns()}"
-        snakemake = [sys.executable, IMPATIENT, "--configfile", f"configs/{run}.yaml"]
-        with open(self.file, "wb") as output:
-            self.process = subprocess.Popen(
-                ["timeout", "-k", "20", "400", *snakemake, *profile, *SMALL, *words],
-                cwd=space.root,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self.cluster, log = cluster, space.root / f"said-{time.monotonic_ns()}"
+        words = (
+            f"{python}/python",
+            "--configfile",
+            f"configs/{run}.yaml",
+            *profile,
+            *SMALL,
+            *words,
+        )
+        place = {"log": log, "folder": space.root, "environment": environment}
+        self.running = Running(forking.begun(submit, *words, **place), log)
 
     def wait(self) -> int:
-        return self.process.wait(430)
+        return self.running.ended(400)[0]
 
     @property
     def text(self) -> str:
-        return self.file.read_text()
+        return self.running.text
 
     def jobs(self) -> list[dict[str, str]]:
         """The cluster's jobs since this was started."""
@@ -95,7 +117,7 @@ class Submission:
         """Wait for a condition while Snakemake runs."""
         end = time.monotonic() + 200
         while not condition():
-            assert self.process.poll() is None, f"ended before {what}\n{self.text}"
+            assert self.running.process.is_alive(), f"ended before {what}\n{self.text}"
             assert time.monotonic() < end, f"never saw {what}\n{self.text}"
             time.sleep(0.2)
 
@@ -109,25 +131,25 @@ def weights(space: Workspace, run: str) -> bytes:
 
 
 def rows(space: Workspace) -> list[dict[str, str]]:
-    with open(space.root / "results/small/runs.csv", newline="") as handle:
+    with open(space.root / RUNS, newline="") as handle:
         found = list(csv.DictReader(handle))
     return [{key: value for key, value in row.items() if key not in DIFFERS} for row in found]
 
 
 @pytest.fixture(scope="module")
-def running(cluster, tmp_path_factory):
+def running(cluster, python, tmp_path_factory):
     """The small grid, submitted through the profile, while the local runs are made."""
     space = workspace(tmp_path_factory.mktemp("slurm"))
-    submission = Submission(cluster, space, "small")
+    submission = Submission(cluster, space, "small", python=python)
     yield space, submission
-    submission.process.kill()
+    submission.running.process.kill()
 
 
 @pytest.fixture(scope="module")
 def local(running, tmp_path_factory):
     """The small grid and the long training, run without SLURM."""
     space = workspace(tmp_path_factory.mktemp("local"))
-    for run, target in (("small", "all"), ("long", ORIGINAL.format(run="long"))):
+    for run, target in (("small", RUNS), ("long", ORIGINAL.format(run="long"))):
         status, text = space.snakemake(target, config=f"configs/{run}.yaml")
         assert status == 0, text
     return space
@@ -223,7 +245,7 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-def test_a_group_holds_one_gpu_however_many_of_its_jobs_want_it(cluster, submitted):
+def test_a_group_holds_one_gpu_however_many_of_its_jobs_want_it(cluster, python, submitted):
     """After the tests of the finished grid: its cells are made again as a group that wants GPUs."""
     space, _, _ = submitted
     config = space.root / "configs/small.yaml"
@@ -236,13 +258,13 @@ def test_a_group_holds_one_gpu_however_many_of_its_jobs_want_it(cluster, submitt
         record.unlink()
     targets = [str(record.relative_to(space.root)) for record in records]
     grouped = ("--groups", "unlearn=unlearn", "--group-components", "unlearn=10", "--")
-    submission = Submission(cluster, space, "gpu", *grouped, *targets)
+    submission = Submission(cluster, space, "gpu", *grouped, *targets, python=python)
     submission.until(lambda: "RUNNING" in states(submission), "the group at work")
     (job,) = submission.jobs()
     assert job["TresPerJob"] == "gres:gpu:1"
     assert job["TimeLimit"] == "02:21:00"  # one after another: the minutes add
     cluster.run("scancel", job["JobId"])
-    submission.process.terminate()
+    submission.running.process.terminate()
     submission.wait()
 
 
@@ -266,9 +288,9 @@ def test_a_cancelled_training_goes_on_where_it_stopped(cluster, local, tmp_path)
     assert same
 
 
-def test_a_drained_node_only_delays(cluster, local, tmp_path):
-    space = workspace(tmp_path / "drain")
-    submission = Submission(cluster, space, "small", ORIGINAL.format(run="small"))
+def test_a_drained_node_only_delays(cluster, python, local, tmp_path):
+    space, target = workspace(tmp_path / "drain"), ORIGINAL.format(run="small")
+    submission = Submission(cluster, space, "small", target, python=python)
     submission.until(lambda: "RUNNING" in states(submission), "a running job")
     with drained(cluster):
         submission.until(lambda: "PENDING" in states(submission), "a job that waits")
@@ -293,10 +315,10 @@ def drained(cluster):
         cluster.run("scontrol", "update", node, "state=resume")
 
 
-def test_of_two_submissions_at_once_one_is_refused(cluster, local, tmp_path):
+def test_of_two_submissions_at_once_one_is_refused(cluster, python, local, tmp_path):
     space = workspace(tmp_path / "race", local.root)
     target = ORIGINAL.format(run="small")
-    both = [Submission(cluster, space, "small", target) for _ in range(2)]
+    both = [Submission(cluster, space, "small", target, python=python) for _ in range(2)]
     ended = [submission.wait() for submission in both]
     text = "\n".join(submission.text for submission in both)
     jobs = both[0].jobs()
