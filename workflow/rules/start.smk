@@ -4,6 +4,7 @@ import threading
 
 from unlearning.data.catalogue import DataError
 from unlearning.jobs import adoption, progress
+from unlearning.plan import grid
 from unlearning.records import provenance
 from unlearning.results.findings import FINDINGS
 from unlearning.runtime import forkserver
@@ -14,6 +15,7 @@ gc.set_threshold(50_000, 20, 100)
 # In the environment, not in a rule: where files come from never changes what they hold.
 os.environ.update(
     UNLEARNING_SOURCES=canonical_json(CONFIG.sources),
+    UNLEARNING_LISTS=canonical_json(grid.listed(CONFIG)),
     UNLEARNING_WITHOUT_BFLOAT16=CONFIG.without_bfloat16,
 )
 # glibc gives freed tensors back to the system and fetches them again at every step; kept,
@@ -105,7 +107,7 @@ JOBS = Jobs(
 WANTED_MODELS = adoption.wanted(JOBS) if CONFIG.models and not FINISHED else {}
 GIVEN = given_models()
 STUDIES = bool(JOBS.study_cells)
-TABLED = printed(TABLES)
+TABLED = printed(tables({c.scenario for c in JOBS.cells}))
 STUDY_PAGES = printed(STUDY_TABLES)
 STUDY_FOUND = [measured(f"{name}.csv") for name in ("studies", *FINDINGS)]
 FOUND = [measured(f"{name}.csv") for name in ("runs", "manifest", "ensembles")]
@@ -115,7 +117,9 @@ DOCUMENTED = TABLED + PICTURES + (STUDY_PAGES if STUDIES else [])
 AUDIT = [results(f"audit.{form}") for form in PRINTED]
 AUDIT += [results("orders.csv"), results("claims.csv"), results("claims.md")]
 # The paper is about DUCK on a whole grid: another run has it only when it is asked for.
-ABOUT_DUCK = not CONFIG.partial and "duck" in {c.method for c in JOBS.cells}
+ABOUT_DUCK = not CONFIG.partial and any(
+    c.method == "duck" and c.scenario in PAPER_SCENARIOS for c in JOBS.cells
+)
 FIRST = [results("first/class_removal.txt")] if not FINISHED and JOBS.first() else []
 WRITTEN = [results("report.html"), *([results("paper.pdf")] if ABOUT_DUCK else [])]
 # What audit, paper and page are made from, beside the files of the run.

@@ -135,6 +135,7 @@ class Experiment(Strict):
             for part in self.listed:
                 self._check_classes(part.scenarios, dataset.classes)
                 self._check_count(part.scenarios, dataset.train)
+                self._check_lists(part.scenarios, dataset.train)
             if self.training.padding == "reflect" and self.training.crop >= dataset.size:
                 raise ValueError(
                     f"training.crop: {self.training.crop} pixels cannot be mirrored in images of "
@@ -173,6 +174,21 @@ class Experiment(Strict):
                 raise ValueError(
                     "scenarios.class_removal.forget: all classes of "
                     f"{self.dataset} would be forgotten; nothing would be retained"
+                )
+
+    def _check_lists(self, scenarios: Scenarios, train: int) -> None:
+        removal = scenarios.sample_removal
+        if removal and self.evaluation == "validation":
+            raise ValueError(
+                "scenarios.sample_removal: a list names images of the whole training part; use "
+                "evaluation: test"
+            )
+        for one in removal.file if removal else ():
+            if not FEWEST_IMAGES <= one.images <= train - FEWEST_IMAGES:
+                raise ValueError(
+                    f"scenarios.sample_removal.file: {one.path} lists {one.images} of the {train} "
+                    f"training images of {self.dataset}; both parts need at least {FEWEST_IMAGES} "
+                    "images: BatchNorm cannot train on one"
                 )
 
     def _check_count(self, scenarios: Scenarios, train: int) -> None:

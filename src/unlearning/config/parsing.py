@@ -16,6 +16,8 @@ from unlearning.config.scenarios import (
     ClassRemoval,
     Draw,
     HomogeneousRemoval,
+    Listed,
+    SampleRemoval,
     Scenarios,
     ShortcutRemoval,
 )
@@ -106,6 +108,8 @@ _BLOCKS = {
     "class_removal": ClassRemoval,
     "shortcut_removal": ShortcutRemoval,
     "homogeneous_removal": HomogeneousRemoval,
+    "sample_removal": SampleRemoval,
+    "file": Listed,
     "scenarios": Scenarios,
     "resources": Resources,
     "tuning": Tuning,

@@ -20,24 +20,28 @@ def make_split(
     dataset: str,
     train_labels: np.ndarray,
     test_count: int,
-    poisoned: Sequence[int] = (),
+    named: Sequence[int] = (),
     train_order: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """The split that `settings` describe (see grid.Split), ready to be written as JSON.
 
-    train_labels: [N] of the training part; test_count: images in the test part; poisoned:
-    positions of the images that shortcut removal forgets; train_order: the official position
-    of each training image, which the release's indices need (see official_positions).
+    train_labels: [N] of the training part; test_count: images in the test part; named:
+    positions of the images that shortcut removal forgets, the poisoned ones, or sample removal,
+    the listed ones; train_order: the official position of each training image, which the
+    release's indices need (see official_positions).
     Returns `forget` (sorted positions in the training part), `classes` (the removed ones,
     empty in the other scenarios), `test` and `validation` (positions in the test part of
-    the half that homogeneous removal evaluates and of the other one; null in the other
+    the half that homogeneous and sample removal evaluate and of the other one; null in the other
     scenarios, which evaluate the whole test part), and a hash over all of it.
     """
     classes, halves = settings.get("classes", []), {"test": None, "validation": None}
     if settings["scenario"] == "class_removal":
         forget = np.flatnonzero(np.isin(train_labels, classes))
     elif settings["scenario"] == "shortcut_removal":
-        forget = np.asarray(poisoned, dtype=np.int64)
+        forget = np.asarray(named, dtype=np.int64)
+    elif settings["scenario"] == "sample_removal":
+        forget = np.asarray(named, dtype=np.int64)
+        halves = _test_halves(dataset, 0, test_count)
     else:
         forget = _random_forget(settings, dataset, len(train_labels), train_order)
         halves = _test_halves(dataset, settings["seed"], test_count)

@@ -162,7 +162,7 @@ class _Works:
         settings = self.planned.split_of(job).settings
         if settings["scenario"] == "class_removal":
             return info.train * len(settings["classes"]) / info.classes
-        if settings["scenario"] == "shortcut_removal":
+        if settings["scenario"] in ("shortcut_removal", "sample_removal"):
             return settings["images"]
         tenth = info.train * (settings["fraction"] or 0.1)  # the release's own indices are a tenth
         return settings["count"] or tenth

@@ -8,9 +8,17 @@ may exceed 1. All accuracies are fractions in [0, 1], never percent.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 MeanSd = tuple[float, float]
-SCENARIOS = ("class_removal", "homogeneous_removal")
+PAPER_SCENARIOS = ("class_removal", "homogeneous_removal")
+SCENARIOS = (*PAPER_SCENARIOS, "sample_removal")
+"""The scenarios of a grid. Sample removal, of listed images, is scored as homogeneous removal."""
+
+
+def shown_scenarios(present: Collection[str]) -> list[str]:
+    """What tables and figures show: the paper's scenarios, and the others that are `present`."""
+    return [name for name in SCENARIOS if name in PAPER_SCENARIOS or name in present]
 
 
 def aus(test_accuracy: float, original_test_accuracy: float, gap: float) -> float:
@@ -52,16 +60,16 @@ def aus_of_means(
     """The paper's convention: AUS of the mean accuracies and its propagated error.
 
     Each argument is (mean, standard deviation) in fractions: `test` A_r^t (class removal)
-    or A^t (homogeneous removal), `original_test` the same of the original models, `forget`
+    or A^t (in the others), `original_test` the same of the original models, `forget`
     A_f^t or A_f (train). With N = 1 - a_or + a_t and D = 1 + gap, to first order:
 
         sigma_N^2 = sigma_or^2 + sigma_t^2
         sigma_D   = sigma_f                           (class removal)
-        sigma_D^2 = sigma_f^2 + sigma_t^2             (homogeneous removal)
+        sigma_D^2 = sigma_f^2 + sigma_t^2             (in the others)
         sigma^2   = sigma_N^2 / D^2 + N^2 sigma_D^2 / D^4
 
     As in the paper every term counts as independent, even a_t, which stands in both N
-    and D in homogeneous removal. A standard deviation that is not a number (n = 1) gives
+    and D in these. A standard deviation that is not a number (n = 1) gives
     an error that is not a number. Raises ValueError for an unknown scenario, a mean outside
     [0, 1] or a negative standard deviation.
     """
@@ -72,10 +80,10 @@ def aus_of_means(
         if sd < 0:
             raise ValueError(f"{name} standard deviation must not be negative, got {sd!r}")
     (a_t, sd_t), (a_or, sd_or), (a_f, sd_f) = test, original_test, forget
-    homogeneous = scenario == "homogeneous_removal"
-    gap = abs(a_f - a_t) if homogeneous else a_f
+    removal = scenario == "class_removal"
+    gap = a_f if removal else abs(a_f - a_t)
     sd_numerator = math.hypot(sd_or, sd_t)
-    sd_denominator = math.hypot(sd_f, sd_t) if homogeneous else sd_f
+    sd_denominator = sd_f if removal else math.hypot(sd_f, sd_t)
     value = aus(a_t, a_or, gap)
     return value, math.hypot(sd_numerator, value * sd_denominator) / (1 + gap)
 

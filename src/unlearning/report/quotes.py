@@ -23,7 +23,7 @@ from unlearning.config.parsing import parse
 from unlearning.data.catalogue import catalogue
 from unlearning.files import read_json
 from unlearning.methods import ORIGINALS, REFERENCES
-from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.aus import PAPER_SCENARIOS
 from unlearning.metrics.names import SHORTCUT
 from unlearning.recipe import Recipe
 from unlearning.results.manifest import read_manifest
@@ -37,7 +37,7 @@ from unlearning.tables.study_tables import PAIR_DIFFERENCE, RIVAL
 
 Tables = Mapping[str, pd.DataFrame]
 
-ALWAYS = (*SCENARIOS, *EVALUATIONS)
+ALWAYS = (*PAPER_SCENARIOS, *EVALUATIONS)
 """The tables that every run has, if only with a header."""
 BLANK = (
     *("touches", "settings", "flag", "test_half", "over", "status_note"),
@@ -101,7 +101,7 @@ def quotes(source: str | Path, made: str | Path) -> dict[str, str]:
     found = _run(runs, read_config(source)) | _provenance(source / "manifest.csv")
     first = runs[runs["experiment"] == runs["experiment"].iloc[0]]
     main = {name: _of(tables[name], first["experiment"].iloc[0]) for name in ALWAYS}
-    for scenario in SCENARIOS:
+    for scenario in PAPER_SCENARIOS:
         cells = first[first["scenario"] == scenario]
         of_scenario = {
             name: table[table["scenario"] == scenario] if len(table) else table

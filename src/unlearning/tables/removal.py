@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.aus import shown_scenarios
 from unlearning.results.runs import GROUP, nothing, read_runs, scenario_table
 from unlearning.tables import evaluation, render
 from unlearning.tables.evaluation_tables import read_ensembles
@@ -130,7 +130,7 @@ def tabulate(
     ensembles_csv: what takes several training seeds; without it that table is empty.
     """
     runs = read_runs(runs_csv)
-    for scenario in SCENARIOS:
+    for scenario in shown_scenarios(set(runs["scenario"])):
         table = scenario_table(runs, scenario)
         title = scenario.replace("_", " ").capitalize()
         write(Path(out_dir) / scenario, table, sections(table, scenario), title, nothing(scenario))
