@@ -100,7 +100,7 @@ FORGET = SCENARIOS + "class_removal.forget"
 HR = SCENARIOS + "homogeneous_removal"
 ERRORS = {
     "unknown key at the top": ({"expermients": []}, "expermients", "did you mean 'experiments'"),
-    "unknown key, nothing near": ({"zzz": 1}, "zzz", "known here: run, experiments"),
+    "unknown key, nothing near": ({"zzz": 1}, "zzz", "known here: run, datasets, experiments"),
     "unknown key in capitals": ({"Run": "x"}, "Run", "did you mean 'run'"),
     "unknown key with a dash": ({E + "train-seeds": [0]}, "train-seeds", "mean 'train_seeds'"),
     "unknown nested capitals": ({TRAINING + "LR": 1}, TRAINING + "LR", "known here: epochs"),

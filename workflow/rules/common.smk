@@ -119,3 +119,4 @@ DATASETS, WEIGHTS, MEASURED = catalogue(), weights_catalogue(), costs.read()
 # The folder of a finished run, to draw and tabulate it again without training anything.
 FINISHED = config.get("runs", "").rstrip("/")
 CONFIG, TUNING = checked()
+DATASETS |= CONFIG.own_datasets

@@ -170,7 +170,7 @@ def recipe(training: Recipe) -> str:
 
 def _run(runs: pd.DataFrame, config: RunConfig) -> dict[str, str]:
     main = next(e for e in config.experiments if e.label == runs["experiment"].iloc[0])
-    data = catalogue()[main.dataset]
+    data = (catalogue() | config.own_datasets)[main.dataset]
     methods = [m for m in dict.fromkeys(runs["method"]) if m not in (*REFERENCES, *ORIGINALS)]
     ok = int((runs["status"] == "ok").sum())
     others = runs.loc[runs["status"] != "ok", "status"].value_counts().sort_index()
