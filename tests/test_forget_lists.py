@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import METHOD_FILES, ROOT
@@ -14,8 +15,12 @@ from unlearning.data.forget_lists import ListError, positions, read_list
 from unlearning.data.readers import joined
 from unlearning.files import canonical_json, read_json, save_tensors, sha256_file, write_json
 from unlearning.jobs.run import Jobs
+from unlearning.metrics import names
+from unlearning.metrics.accuracy import beside_mix
 from unlearning.plan import grid
+from unlearning.results.runs import TEXT, read_runs, scenario_table
 from unlearning.stages import split as split_stage
+from unlearning.tables.removal import sections, tabulate
 
 DATASETS = catalogue(ROOT / "configs" / "datasets.csv")
 METHODS = hyperparameters.known_methods(METHOD_FILES)
@@ -245,3 +250,53 @@ def test_the_stage_forgets_the_list_and_refuses_one_that_changed(tmp_path, monke
     monkeypatch.delenv("UNLEARNING_LISTS")
     with pytest.raises(ListError, match="add --list FILE"):
         split_stage.main(words)
+
+
+# --- measured ---
+
+
+def outputs(train, test):
+    """Logits that predict the second number of each (label, predicted) pair."""
+    found = {}
+    for part, pairs in (("train", train), ("test", test)):
+        found[f"{part}_labels"] = np.array([label for label, _ in pairs])
+        found[f"{part}_logits"] = np.eye(3)[[predicted for _, predicted in pairs]]
+    return found
+
+
+def test_the_expected_accuracy_has_the_classes_of_the_list():
+    """Three of class 0, one of class 1: 0.75 * 1/2 + 0.25 * 1, class 2 does not count."""
+    train = [(0, 0), (0, 0), (0, 1), (1, 1), (1, 0), (2, 2)]
+    test = [(0, 0), (0, 2), (1, 1), (2, 0), (2, 0), (0, 0)]
+    split = {"forget": [0, 1, 2, 3], "test": [0, 1, 2, 3, 4]}
+    found = beside_mix(outputs(train, test), split)
+    assert found["reweighted_test_accuracy"] == pytest.approx(0.625)
+    assert found["reweighted_gap"] == pytest.approx(0.75 - 0.625)
+    even = beside_mix(outputs(train, test), {"forget": [0, 3], "test": [0, 2]})
+    assert even == {"reweighted_test_accuracy": 1, "reweighted_gap": 0}
+
+
+def test_a_class_without_counted_test_images_has_no_expected_accuracy():
+    found = beside_mix(outputs([(0, 0), (1, 1)], [(0, 0)]), {"forget": [1], "test": [0]})
+    assert found == {"reweighted_test_accuracy": None, "reweighted_gap": None}
+
+
+def test_only_sample_removal_shows_it(tmp_path):
+    row = dict.fromkeys([*TEXT, *names.METRICS], "") | {"status": "ok", "train_seed": "0"}
+    row |= {"experiment": "e", "dataset": "d", "arch": "a", "method": "original"}
+    row |= {"test_accuracy": 0.5, "reweighted_test_accuracy": 0.25, "reweighted_gap": 0.125}
+    cells = [row | {"scenario": s, "split": s} for s in ("homogeneous_removal", "sample_removal")]
+    pd.DataFrame(cells).to_csv(tmp_path / "runs.csv", index=False)
+    runs = read_runs(tmp_path / "runs.csv")
+    tables = {s: scenario_table(runs, s) for s in ("homogeneous_removal", "sample_removal")}
+    assert not any(c.startswith("reweighted") for c in tables["homogeneous_removal"])
+    assert tables["sample_removal"]["reweighted_gap_mean"].tolist() == [0.125]
+    (section,) = sections(tables["sample_removal"], "sample_removal")
+    shown = section.cells.iloc[0]
+    assert (shown["A^t, mix of D_f (%)"], shown["Gap to it (points)"]) == ("25.0", "12.5")
+    tabulate(tmp_path / "runs.csv", tmp_path / "tables")
+    assert (tmp_path / "tables/sample_removal.md").exists()
+    pd.DataFrame(cells[:1]).to_csv(tmp_path / "runs.csv", index=False)
+    tabulate(tmp_path / "runs.csv", tmp_path / "others")
+    assert not (tmp_path / "others/sample_removal.md").exists()
+    assert (tmp_path / "others/class_removal.md").exists()

@@ -47,6 +47,32 @@ def accuracies(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> d
     }
 
 
+def reweighted(correct: np.ndarray, labels: np.ndarray, mix: np.ndarray) -> float | None:
+    """Accuracy with each class weighted by its share in other labels: Σ_c w_c a_c.
+
+    correct, labels: [M] of the images that are counted; mix: labels [n] of those that give w_c. The
+    accuracy on images that no model has seen and that have the classes of D_f. None if a class of
+    the mix has no image here.
+    """
+    classes, counts = np.unique(mix, return_counts=True)
+    found = [accuracy(correct, labels == label) for label in classes]
+    return None if None in found else float(np.average(found, weights=counts))
+
+
+def beside_mix(
+    outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]
+) -> dict[str, float | None]:
+    """A^t reweighted to the classes of D_f, and |A_f - it|; `accuracies` has the arguments."""
+    test = split["test"]
+    correct = (outputs["test_logits"].argmax(1) == outputs["test_labels"])[test]
+    forget, _ = forget_and_retain(outputs, split["forget"])
+    mix = outputs["train_labels"][forget]
+    expected = reweighted(correct, outputs["test_labels"][test], mix)
+    seen = accuracy(outputs["train_logits"][forget].argmax(1) == mix)
+    gap = None if expected is None else abs(seen - expected)
+    return {"reweighted_test_accuracy": expected, "reweighted_gap": gap}
+
+
 def by_part(
     outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -18,7 +18,7 @@ import numpy as np
 from unlearning.data.splits import check_split, half_of_test
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import Unmeasurable, measure, names, tell
-from unlearning.metrics.accuracy import accuracies, by_part
+from unlearning.metrics.accuracy import accuracies, beside_mix, by_part
 from unlearning.metrics.aus import class_removal_aus, homogeneous_removal_aus
 from unlearning.metrics.evaluated import check_same_images
 from unlearning.metrics.oracle_distance import accuracy_gap, agreement, jensen_shannon, l2_distance
@@ -79,9 +79,11 @@ def score_cell(
         arrays = {role: found for role, (found, _) in cut.items()}
         split = next((inside for _, inside in cut.values()), split)
     wanted = [*names.ACCURACIES, "validation_accuracy", "aus", *(DISTANCES if oracle else ())]
-    metrics, gaps = dict.fromkeys(wanted), {}
+    listed = split["settings"]["scenario"] == "sample_removal"
+    metrics, gaps = dict.fromkeys([*wanted, *(names.REWEIGHTED if listed else ())]), {}
     if "outputs" in arrays:
         metrics |= score(arrays["outputs"], arrays.get("original"), split, gaps)
+        metrics |= beside_mix(arrays["outputs"], split) if listed else {}
         if oracle:
             metrics |= distances(arrays["outputs"], arrays.get("oracle"), split, gaps)
     tell(str(cell), gaps)
