@@ -32,6 +32,7 @@ TEST = {
     "class_removal": ["retain_test_accuracy", "forget_test_accuracy"],
     "homogeneous_removal": ["test_accuracy"],
     "sample_removal": ["test_accuracy"],
+    "subclass_removal": ["retain_test_accuracy", "forget_test_accuracy"],
 }
 LOOK = {
     "retain": (common.RETAIN, "s"),

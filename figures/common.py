@@ -269,6 +269,7 @@ AIMS = {  # what AUS is made of, in the order (kept, forgotten)
     "class_removal": ("retain_test_accuracy", "forget_test_accuracy"),
     "homogeneous_removal": ("test_accuracy", "forget_train_accuracy"),
     "sample_removal": ("test_accuracy", "forget_train_accuracy"),
+    "subclass_removal": ("retain_test_accuracy", "forget_test_accuracy"),
 }
 PART = {"retain": RETAIN, "forget": FORGET, "test": NEITHER}
 

@@ -84,9 +84,11 @@ class Tuning(Strict):
 
     @field_validator("scenarios")
     @classmethod
-    def _no_list(cls, scenarios: Scenarios) -> Scenarios:
+    def _drawn_alone(cls, scenarios: Scenarios) -> Scenarios:
         if scenarios.sample_removal:
             raise ValueError("a search is not judged on a list; search with homogeneous_removal")
+        if scenarios.subclass_removal:
+            raise ValueError("a search has no sub-classes; search with homogeneous_removal")
         return scenarios
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+
 from unlearning.config.scenarios import Scenarios
 from unlearning.data.catalogue import DatasetInfo
-from unlearning.recipe import VALIDATION_SHARE
+from unlearning.data.superclasses import SUPERCLASSES, subclasses
+from unlearning.recipe import VALIDATION_SHARE, shown
 
 FEWEST_IMAGES = 2
 """To forget and to retain: BatchNorm cannot train on one."""
@@ -16,6 +19,7 @@ def check_fits(scenarios: Scenarios, dataset: DatasetInfo, evaluation: str) -> N
     _check_classes(scenarios, dataset)
     _check_count(scenarios, dataset, evaluation)
     _check_lists(scenarios, dataset, evaluation)
+    _check_subclasses(scenarios, dataset, evaluation)
 
 
 def _check_classes(scenarios: Scenarios, dataset: DatasetInfo) -> None:
@@ -57,6 +61,27 @@ def _check_lists(scenarios: Scenarios, dataset: DatasetInfo, evaluation: str) ->
                 f"scenarios.sample_removal.file: {one.path} lists {one.images} of the {train} "
                 f"training images of {dataset.name}; both parts need at least {FEWEST_IMAGES} "
                 "images: BatchNorm cannot train on one"
+            )
+
+
+def _check_subclasses(scenarios: Scenarios, dataset: DatasetInfo, evaluation: str) -> None:
+    known, removal = subclasses(dataset.name), scenarios.subclass_removal
+    if removal is None:
+        return
+    if not known:
+        raise ValueError(
+            f"scenarios.subclass_removal: {dataset.name} has no sub-classes; those that have: "
+            f"{', '.join(SUPERCLASSES)}"
+        )
+    if evaluation == "validation":
+        raise ValueError("scenarios.subclass_removal: use evaluation: test")
+    for name in removal.forget:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ValueError(
+                f"scenarios.subclass_removal.forget: unknown sub-class {shown(name)}; {hint}known: "
+                f"{', '.join(known)}"
             )
 
 

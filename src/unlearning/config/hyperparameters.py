@@ -37,8 +37,8 @@ from unlearning.recipe import shown
 
 CONDITIONS = ("dataset", "arch", "scenario")
 FOLDER = "configs/methods"
-LIKE = {"sample_removal": "homogeneous_removal"}
-"""A scenario that takes the settings of another one, unless a block names it."""
+LIKE = dict.fromkeys(("sample_removal", "subclass_removal"), "homogeneous_removal")
+"""Scenarios that take the settings of another one, unless a block names them: classes stay."""
 BLOCKS = ("overrides", "borrowed", "tuned")
 """Of a file, from what is published to what was searched for the very cell."""
 

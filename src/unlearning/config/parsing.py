@@ -21,6 +21,7 @@ from unlearning.config.scenarios import (
     SampleRemoval,
     Scenarios,
     ShortcutRemoval,
+    SubclassRemoval,
 )
 from unlearning.config.yaml_files import advice
 from unlearning.recipe import Recipe, Resolution, shown
@@ -115,6 +116,7 @@ _BLOCKS = {
     "shortcut_removal": ShortcutRemoval,
     "homogeneous_removal": HomogeneousRemoval,
     "sample_removal": SampleRemoval,
+    "subclass_removal": SubclassRemoval,
     "file": Listed,
     "scenarios": Scenarios,
     "resources": Resources,

@@ -158,6 +158,17 @@ class SampleRemoval(Strict):
         return lists
 
 
+class SubclassRemoval(Strict):
+    """Sub-class removal: each name of `forget` is one forget set, within a class that stays."""
+
+    forget: list[str] = Field(min_length=1)
+
+    @field_validator("forget")
+    @classmethod
+    def _distinct(cls, names: list) -> list:
+        return unique(names, "sub-class")
+
+
 class Scenarios(Strict):
     """The scenarios of one experiment; at least one. The shortcut stands alone: its data differ."""
 
@@ -165,13 +176,14 @@ class Scenarios(Strict):
     homogeneous_removal: HomogeneousRemoval | None = None
     shortcut_removal: ShortcutRemoval | None = None
     sample_removal: SampleRemoval | None = Field(None, exclude_if=lambda value: value is None)
+    subclass_removal: SubclassRemoval | None = Field(None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _any(self) -> Scenarios:
-        usual = self.class_removal or self.homogeneous_removal or self.sample_removal
-        if usual is None and self.shortcut_removal is None:
-            names = "class_removal, homogeneous_removal and sample_removal"
-            raise ValueError(f"name at least one of {names}")
-        if usual is not None and self.shortcut_removal is not None:
+        usual = [name for name in type(self).model_fields if name != "shortcut_removal"]
+        given = any(getattr(self, name) is not None for name in usual)
+        if not given and self.shortcut_removal is None:
+            raise ValueError(f"name at least one of {', '.join(usual)}")
+        if given and self.shortcut_removal is not None:
             raise ValueError("shortcut_removal poisons the data: give it an experiment of its own")
         return self

@@ -199,6 +199,7 @@ def _by_file(listed: ForgetList, facts: Mapping[str, Any], tensors: Mapping) -> 
 def _names(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], part: str) -> list[str]:
     """CLASS/NAME of every image of a part, in the packed order."""
     names = bytes(tensors[f"{part}_names"].tolist()).decode().split("\n")
-    classes = facts["class_names"]
-    labels = tensors[f"{part}_labels"].tolist()
+    kind = "subclass" if "subclass_names" in facts else "class"  # as the images' folders are
+    classes = facts[f"{kind}_names"]
+    labels = tensors[f"{part}_subclasses" if kind == "subclass" else f"{part}_labels"].tolist()
     return [f"{classes[k]}/{name}" for k, name in zip(labels, names, strict=True)]

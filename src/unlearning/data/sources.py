@@ -24,6 +24,7 @@ from unlearning.data.download import download, expanded, verify
 from unlearning.data.folders import content_hashes, read_folder, sought
 from unlearning.data.own_images import read_own
 from unlearning.data.readers import READERS, Content
+from unlearning.data.superclasses import finer, subclasses, superclassed
 from unlearning.files import save_tensors, sha256_file, write_json
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ def fetch(
     if info.own:
         content, checksums = read_own(info, _named_folder(info, folder))
     else:
-        found = _unpacked(info, folder)
-        content, checksums = found or _official(info, out, folder, retries, backoff)
+        read = finer(info)
+        found = _unpacked(read, folder)
+        content, checksums = found or _official(read, out, folder, retries, backoff)
+        content = superclassed(info, content)
     _check(info, content)
     if info.contents and dict(info.contents) != content_hashes(content):
         # A folder of images has been refused by now; a verified archive is what was published.
@@ -88,6 +91,8 @@ def fetch(
     }
     if info.own:
         facts["own"] = dataclasses.asdict(info.own)
+    if fine := subclasses(info.name):
+        facts["subclass_names"] = fine
     if content.train_order is not None:
         facts["train_order"] = content.train_order
     write_json(packed.with_suffix(".json"), facts)

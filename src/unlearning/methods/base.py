@@ -152,8 +152,8 @@ class Problem:
 
     @property
     def samples(self) -> bool:
-        """Whether single images of any class are to be forgotten, not classes or a shortcut."""
-        return self.scenario in ("homogeneous_removal", "sample_removal")
+        """Whether images of classes that stay are to be forgotten, and no shortcut."""
+        return self.scenario in ("homogeneous_removal", "sample_removal", "subclass_removal")
 
     def require_class_removal(self, method: str) -> None:
         """Raise NotDefined unless whole classes are to be forgotten."""
@@ -269,8 +269,8 @@ class Problem:
         """The stop test after an epoch; outside the unlearning time. Keeps the accuracy seen.
 
         Class removal: forget accuracy < `forget_target`, and of poisoned images the accuracy
-        on their wrong label. Homogeneous and sample removal: forget accuracy < the original's
-        accuracy on unseen images (duck.md §2, step 5).
+        on their wrong label. Otherwise: forget accuracy < the original's accuracy on unseen images
+        (duck.md §2, step 5), in sub-class removal on those of the sub-class.
         """
         if rule.stop == "never":
             return False

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from unlearning.data.splits import forgotten_kind
 from unlearning.metrics.evaluated import forget_and_retain
 
 
@@ -23,7 +24,7 @@ def accuracies(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> d
     """The accuracies of one model on the sets that a split defines (duck.md §1), as fractions.
 
     outputs: as `unlearning.metrics.evaluated` says; with a sample, A_r is over the sampled images.
-    Class removal: A_r, A_f on the training part, A_r^t, A_f^t on the test part by class,
+    Class and sub-class removal: A_r, A_f on the training part, A_r^t, A_f^t on the test part,
     and the whole test part. Homogeneous removal: A_r, A_f, and A^t on the evaluated half
     (`test_accuracy`) and on the other one (`validation_accuracy`).
     """
@@ -40,7 +41,7 @@ def accuracies(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> d
     }
     if split["test"] is not None:
         return found | {"validation_accuracy": accuracy(test, split["validation"])}
-    removed = np.isin(outputs["test_labels"], split["classes"])
+    removed = forgotten_kind(outputs["test_labels"], split)
     return found | {
         "retain_test_accuracy": accuracy(test, ~removed),
         "forget_test_accuracy": accuracy(test, removed),

@@ -12,8 +12,12 @@ from collections.abc import Collection
 
 MeanSd = tuple[float, float]
 PAPER_SCENARIOS = ("class_removal", "homogeneous_removal")
-SCENARIOS = (*PAPER_SCENARIOS, "sample_removal")
+CONVENTION = (*PAPER_SCENARIOS, "sample_removal")
+"""Those in which the paper's AUS of means can be computed."""
+SCENARIOS = (*CONVENTION, "subclass_removal")
 """The scenarios of a grid. Sample removal, of listed images, is scored as homogeneous removal."""
+BY_CLASS = ("class_removal", "subclass_removal")
+"""Those in which the test images of what is forgotten are measured apart: A_r^t and A_f^t."""
 
 
 def shown_scenarios(present: Collection[str]) -> list[str]:
@@ -54,6 +58,21 @@ def homogeneous_removal_aus(test: float, original_test: float, forget_train: flo
     return aus(test, original_test, abs(forget_train - test))
 
 
+def subclass_removal_aus(
+    retain_test: float, original_retain_test: float, forget_train: float, forget_test: float
+) -> float:
+    """AUS of a sub-class removal, ours: a_t = A_r^t, a_or = the original's, gap = |A_f - A_f^t|.
+
+    The super-class stays, so a retrained model still knows many unseen images of the sub-class:
+    forgotten means as good on D_f as on these.
+    """
+    _check_fraction("retain_test", retain_test)
+    _check_fraction("original_retain_test", original_retain_test)
+    _check_fraction("forget_train", forget_train)
+    _check_fraction("forget_test", forget_test)
+    return aus(retain_test, original_retain_test, abs(forget_train - forget_test))
+
+
 def aus_of_means(
     scenario: str, test: MeanSd, original_test: MeanSd, forget: MeanSd
 ) -> tuple[float, float]:
@@ -73,8 +92,8 @@ def aus_of_means(
     an error that is not a number. Raises ValueError for an unknown scenario, a mean outside
     [0, 1] or a negative standard deviation.
     """
-    if scenario not in SCENARIOS:
-        raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, not {scenario!r}")
+    if scenario not in CONVENTION:
+        raise ValueError(f"scenario must be one of {', '.join(CONVENTION)}, not {scenario!r}")
     for name, (mean, sd) in (("test", test), ("original_test", original_test), ("forget", forget)):
         _check_fraction(f"{name} mean", mean)
         if sd < 0:

@@ -12,7 +12,13 @@ import numpy as np
 from unlearning.config.blocks import Part
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.config.parsing import ConfigError
-from unlearning.config.scenarios import ClassRemoval, Draw, HomogeneousRemoval, SampleRemoval
+from unlearning.config.scenarios import (
+    ClassRemoval,
+    Draw,
+    HomogeneousRemoval,
+    SampleRemoval,
+    SubclassRemoval,
+)
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.seeds import seed_for
 
@@ -110,6 +116,7 @@ def part_splits(part: Part, evaluation: str) -> list[Split]:
         *_class_splits(scenarios.class_removal, evaluation),
         *_homogeneous_splits(scenarios.homogeneous_removal, evaluation),
         *_listed_splits(scenarios.sample_removal, evaluation),
+        *_subclass_splits(scenarios.subclass_removal, evaluation),
     ]
     if scenarios.shortcut_removal:
         poison = {"scenario": "shortcut_removal", "evaluation": evaluation}
@@ -186,6 +193,14 @@ def _listed_splits(removal: SampleRemoval | None, evaluation: str) -> list[Split
         settings = {"scenario": "sample_removal", "sha256": one.sha256, "images": one.images}
         settings["evaluation"] = evaluation
         found.append(Split("sample_removal", f"list-{one.sha256[:12]}", settings))
+    return found
+
+
+def _subclass_splits(removal: SubclassRemoval | None, evaluation: str) -> list[Split]:
+    found = []
+    for name in removal.forget if removal else []:
+        settings = {"scenario": "subclass_removal", "subclass": name, "evaluation": evaluation}
+        found.append(Split("subclass_removal", f"subclass-{name}", settings))
     return found
 
 
@@ -298,6 +313,8 @@ def most_cells(experiment: Experiment) -> int:
         sets += len(images.split_seeds) if images else 0
         lists = part.scenarios.sample_removal
         sets += len(lists.file) if lists else 0
+        fine = part.scenarios.subclass_removal
+        sets += len(fine.forget) if fine else 0
         seeds = len(part.train_seeds or experiment.train_seeds) * len(experiment.unlearn_seeds)
         total += max(sets, 1) * len(part.variants) * seeds
     return total

@@ -9,7 +9,7 @@ import pandas as pd
 
 from unlearning.methods import REFERENCES
 from unlearning.metrics import names
-from unlearning.metrics.aus import SCENARIOS, aus_of_means
+from unlearning.metrics.aus import BY_CLASS, CONVENTION, SCENARIOS, aus_of_means
 from unlearning.stats.summary import Summary, summarise
 
 STATUSES = ("ok", "diverged", "failed", "missing", "not_defined")
@@ -122,7 +122,7 @@ def scenario_table(runs: pd.DataFrame, scenario: str) -> pd.DataFrame:
 
 
 def _metrics(scenario: str) -> list[str]:
-    if scenario == "class_removal":
+    if scenario in BY_CLASS:
         return [*SCENARIO_METRICS]
     found = [metric for metric in SCENARIO_METRICS if metric not in OF_CLASSES]
     return [*found, *(names.REWEIGHTED if scenario == "sample_removal" else ())]
@@ -174,8 +174,11 @@ def _method_row(key: dict, name: str, cells: pd.DataFrame, group: pd.DataFrame) 
 def _aus_of_means(scenario: str, done: pd.DataFrame, group: pd.DataFrame) -> tuple:
     """AUS of mean accuracies, against the originals of the very same cells.
 
-    Which original is the column `compared_with`; where that is empty, `original`.
+    Which original is the column `compared_with`; where that is empty, `original`. None in sub-class
+    removal, of which the paper has no convention.
     """
+    if scenario not in CONVENTION:
+        return math.nan, math.nan, 0
     removal = scenario == "class_removal"
     test = "retain_test_accuracy" if removal else "test_accuracy"
     forget = "forget_test_accuracy" if removal else "forget_train_accuracy"

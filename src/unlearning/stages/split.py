@@ -34,9 +34,20 @@ def main(argv: list[str]) -> None:
     if settings["scenario"] == "sample_removal":
         lists, sha256 = json.loads(os.environ.get("UNLEARNING_LISTS", "{}")), settings["sha256"]
         named = listed(options.data, sha256, options.list or lists.get(sha256))
+    kin: np.ndarray | tuple = ()
+    if settings["scenario"] == "subclass_removal":
+        named, kin = of_subclass(options.data, settings["subclass"])
     order = facts.get("train_order")
-    split = make_split(settings, facts["name"], labels, len(dataset.test), named, order)
+    split = make_split(settings, facts["name"], labels, len(dataset.test), named, order, kin)
     write_json(options.out, split)
+
+
+def of_subclass(data: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the training and of the test images of a sub-class."""
+    facts, tensors = load_packed(data)
+    number = facts["subclass_names"].index(name)
+    train, test = (tensors[f"{part}_subclasses"].numpy() == number for part in ("train", "test"))
+    return np.flatnonzero(train), np.flatnonzero(test)
 
 
 def listed(data: str, sha256: str, path: str | None) -> np.ndarray:

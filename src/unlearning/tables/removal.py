@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearning.metrics.aus import shown_scenarios
+from unlearning.metrics.aus import BY_CLASS, shown_scenarios
 from unlearning.results.runs import GROUP, nothing, read_runs, scenario_table
 from unlearning.tables import evaluation, render
 from unlearning.tables.evaluation_tables import read_ensembles
@@ -48,7 +48,7 @@ def _printed_columns(scenario: str) -> list[tuple[str, str, Callable[[float, flo
         ("A_r (%)", "retain_train_accuracy", percent),
         ("A_f (%)", "forget_train_accuracy", percent),
     ]
-    if scenario == "class_removal":
+    if scenario in BY_CLASS:
         columns.append(("A_r^t (%)", "retain_test_accuracy", percent))
         columns.append(("A_f^t (%)", "forget_test_accuracy", percent))
     else:
@@ -97,6 +97,13 @@ def _caption(rows: pd.DataFrame, scenario: str) -> str:
             "A_r, A_f: accuracy on the retained and the forgotten training images; "
             "A^t: on the evaluation half of the test images. "
             "AUS = (1 − (A_or − A^t)) / (1 + |A_f − A^t|), A_or being A^t of the original; "
+        )
+    if scenario == "subclass_removal":
+        what = (
+            "Labels are super-classes, and the forgotten images are those of one sub-class. A_r, "
+            "A_f: accuracy on the retained and the forgotten training images; A_r^t, A_f^t: the "
+            "same on the test images. AUS, ours: (1 − (A_or − A_r^t)) / (1 + |A_f − A_f^t|), A_or "
+            "being A_r^t of the original; "
         )
     if scenario == "sample_removal":
         what = (
