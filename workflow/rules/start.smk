@@ -65,6 +65,7 @@ def begin():
         if not FINISHED:
             checks.check_bounds(JOBS.experiments.values(), CONFIG_FILE, METHOD_FILES)
         check_weights(jobs)
+        check_lists(jobs)
     except (ValueError, DataError) as error:
         raise WorkflowError(str(error)) from None
     provenance.remember()
@@ -92,6 +93,23 @@ def check_weights(jobs):
         for name in sorted(asked):
             named = CONFIG.sources.get(name)
             weights.check_obtainable(WEIGHTS[name], "data", named, CONFIG_FILE)
+
+
+def check_lists(jobs):
+    """Raise ListError if a forget list of this run does not fit its data, if these are packed."""
+    paths = grid.listed(CONFIG)
+    fetched = {j.wildcards.dataset for j in jobs if j.rule.name == "fetch_dataset"}
+    wanted = {j.output[0] for j in jobs if j.rule.name == "make_split"}
+    for (label, scenario, _), one in JOBS.splits.items():
+        listed_here = (
+            scenario == "sample_removal" and results(f"{label}/{one.path}") in wanted
+        )
+        dataset = JOBS.experiments[label].dataset
+        if listed_here and dataset not in fetched:
+            from unlearning.stages.split import listed  # brings torch: seconds
+
+            sha256 = one.settings["sha256"]
+            listed(f"data/{dataset}.safetensors", sha256, paths[sha256])
 
 
 def asked_studies(_):
