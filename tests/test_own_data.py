@@ -9,6 +9,7 @@ import tutorial
 from workspace import Workspace
 
 from unlearning.files import read_json
+from unlearning.report.quotes import quotes
 
 CONFIG = "pets.yaml"
 TRAINED = {"train_original", "train_oracle", "unlearn", "fetch_dataset"}
@@ -50,6 +51,12 @@ def test_the_page_ends_with_its_table(followed):
     assert all(row["reweighted_gap"] for row in rows)
     assert (space.root / "results/pets/report.html").stat().st_size > 10_000
     assert not (space.root / "results/pets/paper.pdf").exists()
+
+
+def test_the_papers_text_states_the_images_by_their_checksum(followed):
+    run = followed[0].root / "results/pets"
+    own = read_json(run / "config.json")["datasets"]["pets"]
+    assert quotes(run, run)["run.checksums"].startswith(f"images {own['checksum'][:19]}")
 
 
 def test_the_oracles_forget_the_list(followed):

@@ -171,6 +171,8 @@ def recipe(training: Recipe) -> str:
 def _run(runs: pd.DataFrame, config: RunConfig) -> dict[str, str]:
     main = next(e for e in config.experiments if e.label == runs["experiment"].iloc[0])
     data = (catalogue() | config.own_datasets)[main.dataset]
+    checksums = [(file.file, file.checksum) for file in data.files]
+    checksums += [("images", data.own.checksum)] if data.own else []
     methods = [m for m in dict.fromkeys(runs["method"]) if m not in (*REFERENCES, *ORIGINALS)]
     ok = int((runs["status"] == "ok").sum())
     others = runs.loc[runs["status"] != "ok", "status"].value_counts().sort_index()
@@ -194,7 +196,7 @@ def _run(runs: pd.DataFrame, config: RunConfig) -> dict[str, str]:
         "run.classes": str(data.classes),
         "run.licence": data.licence,
         "run.dataset_version": data.version,
-        "run.checksums": ", ".join(f"{f.file} {f.checksum[:19]}…" for f in data.files),
+        "run.checksums": ", ".join(f"{name} {digest[:19]}…" for name, digest in checksums),
         "run.training_seeds": _count(len(main.train_seeds), "training seed"),
         "run.unlearning_seeds": _count(len(main.unlearn_seeds), "unlearning seed"),
         "run.seeds": (
