@@ -31,6 +31,8 @@ TRAIN = ["retain_train_accuracy", "forget_train_accuracy"]
 TEST = {
     "class_removal": ["retain_test_accuracy", "forget_test_accuracy"],
     "homogeneous_removal": ["test_accuracy"],
+    "sample_removal": ["test_accuracy"],
+    "subclass_removal": ["retain_test_accuracy", "forget_test_accuracy"],
 }
 LOOK = {
     "retain": (common.RETAIN, "s"),

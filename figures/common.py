@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
 from unlearning.files import whole, write_text
-from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.aus import shown_scenarios
 from unlearning.results.runs import (
     GROUP,
     by_method,
@@ -81,7 +81,7 @@ class Panel:
 def panels(runs: pd.DataFrame) -> list[Panel]:
     """One panel per data set, architecture and experiment of each scenario, an empty one too."""
     found = []
-    for scenario in SCENARIOS:
+    for scenario in shown_scenarios(set(runs["scenario"])):
         cells = runs[runs["scenario"] == scenario]
         name = scenario.replace("_", " ").capitalize()
         groups = list(cells.groupby(GROUP, sort=False))
@@ -268,6 +268,8 @@ MEASURED = [
 AIMS = {  # what AUS is made of, in the order (kept, forgotten)
     "class_removal": ("retain_test_accuracy", "forget_test_accuracy"),
     "homogeneous_removal": ("test_accuracy", "forget_train_accuracy"),
+    "sample_removal": ("test_accuracy", "forget_train_accuracy"),
+    "subclass_removal": ("retain_test_accuracy", "forget_test_accuracy"),
 }
 PART = {"retain": RETAIN, "forget": FORGET, "test": NEITHER}
 

@@ -39,9 +39,33 @@ MISTAKES = {
     ),
     "the attack compares with retained images": (
         "stages/attack.py",
-        'np.isin(outputs["test_labels"], split["classes"])',
-        '~np.isin(outputs["test_labels"], split["classes"])',
+        'forgotten_kind(outputs["test_labels"], split)',
+        '~forgotten_kind(outputs["test_labels"], split)',
         "test_measure.py::test_the_candidates_are_forgotten_and_unseen_images_of_the_same_kind",
+    ),
+    "the expected accuracy of a list counts its classes once": (
+        "metrics/accuracy.py",
+        "np.average(found, weights=counts)",
+        "np.average(found)",
+        "test_forget_lists.py::test_the_expected_accuracy_has_the_classes_of_the_list",
+    ),
+    "a list that moved is another forget set": (
+        "plan/grid.py",
+        '"sha256": one.sha256, "images"',
+        '"path": one.path, "sha256": one.sha256, "images"',
+        "test_forget_lists.py::test_the_content_of_a_list_identifies_its_forget_set",
+    ),
+    "a sub-class by its super-class's test images": (
+        "data/splits.py",
+        'np.isin(np.arange(len(test_labels)), split["forget_test"])',
+        'np.isin(test_labels, split["forget_test"])',
+        "test_superclasses.py::test_the_sub_class_is_forgotten_and_its_test_images_are_measured_apart",
+    ),
+    "images of one's own that are held out in the folder's order": (
+        "data/own_images.py",
+        "rng.choice(len(images), count, replace=False).tolist()",
+        "range(count)",
+        "test_own_images.py::test_the_held_out_share_is_drawn_by_class_and_seed",
     ),
     "shadow models that saw everything": (
         "stages/shadow.py",

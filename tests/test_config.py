@@ -100,7 +100,7 @@ FORGET = SCENARIOS + "class_removal.forget"
 HR = SCENARIOS + "homogeneous_removal"
 ERRORS = {
     "unknown key at the top": ({"expermients": []}, "expermients", "did you mean 'experiments'"),
-    "unknown key, nothing near": ({"zzz": 1}, "zzz", "known here: run, experiments"),
+    "unknown key, nothing near": ({"zzz": 1}, "zzz", "known here: run, datasets, experiments"),
     "unknown key in capitals": ({"Run": "x"}, "Run", "did you mean 'run'"),
     "unknown key with a dash": ({E + "train-seeds": [0]}, "train-seeds", "mean 'train_seeds'"),
     "unknown nested capitals": ({TRAINING + "LR": 1}, TRAINING + "LR", "known here: epochs"),
@@ -179,7 +179,7 @@ ERRORS = {
     "unknown method": ({E + "methods": ["duk"]}, E + "methods", "did you mean 'duck'"),
     "unknown base": ({E + "methods.1.method": "duk"}, E + "methods", "did you mean 'duck'"),
     "unknown architecture": ({E + "arch": "resnet19"}, E + "arch", "did you mean 'resnet18'"),
-    "unknown data set": ({E + "dataset": "cifar"}, E + "dataset", "did you mean 'cifar10'"),
+    "unknown data set": ({E + "dataset": "cifar_10"}, E + "dataset", "did you mean 'cifar10'"),
     "unknown evaluation": ({E + "evaluation": "val"}, E + "evaluation", "'validation'"),
     "a reference": ({E + "methods": ["oracle"]}, E + "methods", "always part of the grid"),
     "a variant named so": ({E + "methods.1.name": "original"}, E + "methods", "original"),

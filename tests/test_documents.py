@@ -10,8 +10,10 @@ import subprocess
 import sys
 
 import ledger
+import numpy as np
 import pandas as pd
 import pytest
+import tutorial
 from workspace import PROJECT, Workspace
 
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
@@ -20,6 +22,7 @@ from update_reference import PAGES, with_tables
 
 from unlearning.claims.statements import read_claims
 from unlearning.claims.verdicts import judge
+from unlearning.files import load_tensors, sha256_file
 from unlearning.metrics import names
 from unlearning.tables.evaluation_tables import STATISTICS
 
@@ -52,6 +55,7 @@ def space(tmp_path_factory):
         text = config.read_text(encoding="utf-8").replace("budget: 16", "budget: 1")
         text = re.sub(r"\b(forget|split_seeds): \[(\d+),[^]]*\]", r"\1: [\2]", text)
         config.write_text(text, encoding="utf-8")
+    tutorial.follow(space, until="snakemake")
     return space
 
 
@@ -100,6 +104,50 @@ def test_the_method_that_contributing_adds_runs(space):
         found = [row for row in csv.DictReader(handle) if row["method"] == "cf_1"]
     assert [(row["status"], row["touches"]) for row in found] == [("ok", "retain")] * 2
     assert "cf_1" in (space.root / table).read_text(encoding="utf-8")
+
+
+def test_the_reader_that_contributing_adds_runs(tmp_path):
+    """Function, name and row are written as printed; `fetch` packs an archive with them."""
+    text = text_of("CONTRIBUTING.md")
+    function, known, row = (
+        re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", text, re.S)[1]
+        for mark in ("reader", "reader names", "reader row")
+    )
+    added = Workspace.create(tmp_path)
+    readers = added.root / "src/unlearning/data/readers.py"
+    readers.write_text(readers.read_text(encoding="utf-8") + f"\n\n{function}", encoding="utf-8")
+    file = added.root / "src/unlearning/data/catalogue.py"
+    catalogued = re.sub(
+        r"^READER_NAMES = .*\n", known, file.read_text(encoding="utf-8"), flags=re.M
+    )
+    file.write_text(catalogued, encoding="utf-8")
+    archive = added.root / "mine/squares.npz"
+    archive.parent.mkdir()
+    labels = {"train_labels": np.arange(40) % 2, "test_labels": np.arange(20) % 2}
+    images = {
+        name.replace("labels", "images"): np.full((len(one), 1, 8, 8), 100, np.uint8)
+        + one[:, None, None, None].astype(np.uint8)
+        for name, one in labels.items()
+    }
+    np.savez(archive, **labels, **images)
+    facts = {"HEX": sha256_file(archive), "BYTES": str(archive.stat().st_size)}
+    for word, value in facts.items():
+        row = row.replace(word, value)
+    with open(added.root / "configs/datasets.csv", "a", encoding="utf-8") as table:
+        table.write(row)
+    tiny = (added.root / "configs/tiny.yaml").read_text(encoding="utf-8")
+    (added.root / "configs/added.yaml").write_text(
+        tiny.replace("dataset: fashion_mnist_mini", "dataset: squares").replace(
+            "forget: [0]", "forget: [1]"
+        )
+        + "sources: {squares: mine}\n",
+        encoding="utf-8",
+    )
+    status, said = added.snakemake("data", config="configs/added.yaml")
+    assert status == 0, said
+    packed = load_tensors(added.root / "data/squares.safetensors")
+    assert packed["train_labels"].tolist() == labels["train_labels"].tolist()
+    assert (packed["test_images"].numpy() == images["test_images"]).all()
 
 
 def mapped(header):

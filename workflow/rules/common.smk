@@ -11,12 +11,13 @@ from unlearning.files import canonical_json
 from unlearning.jobs import costs
 from unlearning.jobs.job import LOGS, OUTPUTS, files_of
 from unlearning.jobs.run import Jobs
+from unlearning.metrics.aus import PAPER_SCENARIOS
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.plan import checks
 from unlearning.records.entry import stage_modules
 from unlearning.records.provenance import code_hash, script_hash
 from unlearning.results.shown import DRAWN, FIGURES, PRINTED
-from unlearning.results.shown import SOURCES, STUDY_FIGURES, TABLES
+from unlearning.results.shown import SOURCES, STUDY_FIGURES, tables
 
 METHOD_FILES = "configs/methods"
 # How errors name the config.
@@ -118,3 +119,4 @@ DATASETS, WEIGHTS, MEASURED = catalogue(), weights_catalogue(), costs.read()
 # The folder of a finished run, to draw and tabulate it again without training anything.
 FINISHED = config.get("runs", "").rstrip("/")
 CONFIG, TUNING = checked()
+DATASETS |= CONFIG.own_datasets

@@ -52,7 +52,7 @@ rule make_split:
         made("make_split")["split"],
     log:
         log_of("make_split"),
-    priority: early(45)
+    priority: early(55)  # a wrong list stops the run before any training
     conda:
         "../../environment.yml"
     resources:

@@ -4,6 +4,7 @@ import threading
 
 from unlearning.data.catalogue import DataError
 from unlearning.jobs import adoption, progress
+from unlearning.plan import grid
 from unlearning.records import provenance
 from unlearning.results.findings import FINDINGS
 from unlearning.runtime import forkserver
@@ -14,6 +15,7 @@ gc.set_threshold(50_000, 20, 100)
 # In the environment, not in a rule: where files come from never changes what they hold.
 os.environ.update(
     UNLEARNING_SOURCES=canonical_json(CONFIG.sources),
+    UNLEARNING_LISTS=canonical_json(grid.listed(CONFIG)),
     UNLEARNING_WITHOUT_BFLOAT16=CONFIG.without_bfloat16,
 )
 # glibc gives freed tensors back to the system and fetches them again at every step; kept,
@@ -63,6 +65,7 @@ def begin():
         if not FINISHED:
             checks.check_bounds(JOBS.experiments.values(), CONFIG_FILE, METHOD_FILES)
         check_weights(jobs)
+        check_lists(jobs)
     except (ValueError, DataError) as error:
         raise WorkflowError(str(error)) from None
     provenance.remember()
@@ -92,6 +95,23 @@ def check_weights(jobs):
             weights.check_obtainable(WEIGHTS[name], "data", named, CONFIG_FILE)
 
 
+def check_lists(jobs):
+    """Raise ListError if a forget list of this run does not fit its data, if these are packed."""
+    paths = grid.listed(CONFIG)
+    fetched = {j.wildcards.dataset for j in jobs if j.rule.name == "fetch_dataset"}
+    wanted = {j.output[0] for j in jobs if j.rule.name == "make_split"}
+    for (label, scenario, _), one in JOBS.splits.items():
+        listed_here = (
+            scenario == "sample_removal" and results(f"{label}/{one.path}") in wanted
+        )
+        dataset = JOBS.experiments[label].dataset
+        if listed_here and dataset not in fetched:
+            from unlearning.stages.split import listed  # brings torch: seconds
+
+            sha256 = one.settings["sha256"]
+            listed(f"data/{dataset}.safetensors", sha256, paths[sha256])
+
+
 def asked_studies(_):
     """Everything of the studies; a run without any says so."""
     if not STUDIES:
@@ -105,7 +125,7 @@ JOBS = Jobs(
 WANTED_MODELS = adoption.wanted(JOBS) if CONFIG.models and not FINISHED else {}
 GIVEN = given_models()
 STUDIES = bool(JOBS.study_cells)
-TABLED = printed(TABLES)
+TABLED = printed(tables({c.scenario for c in JOBS.cells}))
 STUDY_PAGES = printed(STUDY_TABLES)
 STUDY_FOUND = [measured(f"{name}.csv") for name in ("studies", *FINDINGS)]
 FOUND = [measured(f"{name}.csv") for name in ("runs", "manifest", "ensembles")]
@@ -115,7 +135,9 @@ DOCUMENTED = TABLED + PICTURES + (STUDY_PAGES if STUDIES else [])
 AUDIT = [results(f"audit.{form}") for form in PRINTED]
 AUDIT += [results("orders.csv"), results("claims.csv"), results("claims.md")]
 # The paper is about DUCK on a whole grid: another run has it only when it is asked for.
-ABOUT_DUCK = not CONFIG.partial and "duck" in {c.method for c in JOBS.cells}
+ABOUT_DUCK = not CONFIG.partial and any(
+    c.method == "duck" and c.scenario in PAPER_SCENARIOS for c in JOBS.cells
+)
 FIRST = [results("first/class_removal.txt")] if not FINISHED and JOBS.first() else []
 WRITTEN = [results("report.html"), *([results("paper.pdf")] if ABOUT_DUCK else [])]
 # What audit, paper and page are made from, beside the files of the run.

@@ -69,7 +69,7 @@ def fit(jobs: list[costs.Job], root: Path) -> pd.DataFrame:
 
 def measured(config: RunConfig, root: Path) -> pd.DataFrame:
     """The whole table of a run: the trainings first, since the rest is counted in them."""
-    datasets = catalogue()
+    datasets = catalogue() | config.own_datasets
     drawn = [file.stem for file in sorted((root / "logs/figures").glob("*.log"))]
 
     def listed(speed):

@@ -26,7 +26,7 @@ from unlearning.claims.deviations import (
     table,
 )
 from unlearning.files import write_text
-from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.aus import PAPER_SCENARIOS
 from unlearning.stats.crossed import ALPHA
 from unlearning.tables.render import probability, score
 
@@ -47,7 +47,9 @@ HEADERS = {
     "release": "release",
     "here": "here",
 }
-HEADERS |= {"switch": "switch"} | {name: f"{name.replace('_', ' ')}: AUS" for name in SCENARIOS}
+HEADERS |= {"switch": "switch"} | {
+    name: f"{name.replace('_', ' ')}: AUS" for name in PAPER_SCENARIOS
+}
 
 INTRO = """\
 # Where paper, release and this code differ

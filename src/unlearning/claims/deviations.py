@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from unlearning.config.scenarios import unique
 from unlearning.config.yaml_files import read_yaml
-from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.aus import PAPER_SCENARIOS
 from unlearning.recipe import Strict
 from unlearning.results.runs import CELL, GROUP, read_runs
 from unlearning.stats.comparisons import holm, paired
@@ -29,7 +29,7 @@ Part = Literal[
     "The method", "Training and evaluation", "Attacks and statistics", "What DUCK does inside"
 ]
 PARTS = get_args(Part)
-COLUMNS = ["part", "decision", "paper", "release", "here", "switch", *SCENARIOS, "reason"]
+COLUMNS = ["part", "decision", "paper", "release", "here", "switch", *PAPER_SCENARIOS, "reason"]
 EFFECT = [
     *(*GROUP, "scenario", "method", "aus", "aus_sd", "aus_n"),
     *("n", "difference", "sd", "low", "high", "p"),
@@ -55,7 +55,7 @@ class Decision(Strict):
     switch: Text
     reason: Text
     ablation: list[Text] = Field(default_factory=list)
-    without_effect: list[Literal[SCENARIOS]] = Field(default_factory=list)
+    without_effect: list[Literal[PAPER_SCENARIOS]] = Field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -140,8 +140,8 @@ def table(decisions: Sequence[Decision], measured: pd.DataFrame) -> pd.DataFrame
     """
     rows = []
     for one in decisions:
-        row = {name: getattr(one, name) for name in COLUMNS if name not in SCENARIOS}
-        cells = {scenario: _effect(one, scenario, measured) for scenario in SCENARIOS}
+        row = {name: getattr(one, name) for name in COLUMNS if name not in PAPER_SCENARIOS}
+        cells = {scenario: _effect(one, scenario, measured) for scenario in PAPER_SCENARIOS}
         rows.append(row | cells | {"decision": one.title})
     return pd.DataFrame(rows, columns=COLUMNS)
 

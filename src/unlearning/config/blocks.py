@@ -82,6 +82,15 @@ class Tuning(Strict):
     judged_on: Literal["held_out", "test_half"] = "held_out"
     share: Share | None = None
 
+    @field_validator("scenarios")
+    @classmethod
+    def _drawn_alone(cls, scenarios: Scenarios) -> Scenarios:
+        if scenarios.sample_removal:
+            raise ValueError("a search is not judged on a list; search with homogeneous_removal")
+        if scenarios.subclass_removal:
+            raise ValueError("a search has no sub-classes; search with homogeneous_removal")
+        return scenarios
+
 
 def variance_for(models: int) -> str:
     """The variance of LiRA's Gaussians that errs less with a pool of so many models.

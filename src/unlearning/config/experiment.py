@@ -20,15 +20,14 @@ from unlearning.config.blocks import (
     checked_methods,
     one_of,
 )
+from unlearning.config.fits import check_fits
+from unlearning.config.own_data import DatasetName, OwnDataset
 from unlearning.config.resources import Resources
 from unlearning.config.scenarios import Scenarios, Seeds, unique
+from unlearning.data.catalogue import DatasetInfo
 from unlearning.methods import REFERENCES
 from unlearning.models import FAMILIES, PRETRAINED
-from unlearning.recipe import VALIDATION_SHARE, Number, Recipe, Strict, shown
-
-FEWEST_IMAGES = 2
-"""To forget and to retain: BatchNorm cannot train on one."""
-RELEASE_INDICES = ("cifar10", "cifar100", "tiny_imagenet")
+from unlearning.recipe import Number, Recipe, Strict, shown
 
 
 class Experiment(Strict):
@@ -133,8 +132,7 @@ class Experiment(Strict):
         if info.context:
             dataset = info.context["datasets"][self.dataset]
             for part in self.listed:
-                self._check_classes(part.scenarios, dataset.classes)
-                self._check_count(part.scenarios, dataset.train)
+                check_fits(part.scenarios, dataset, self.evaluation)
             if self.training.padding == "reflect" and self.training.crop >= dataset.size:
                 raise ValueError(
                     f"training.crop: {self.training.crop} pixels cannot be mirrored in images of "
@@ -147,59 +145,6 @@ class Experiment(Strict):
             )
         check_study(self)
         return self
-
-    def _check_classes(self, scenarios: Scenarios, classes: int) -> None:
-        shortcut = scenarios.shortcut_removal
-        for key in ("source", "label") if shortcut else ():
-            if getattr(shortcut, key) >= classes:
-                raise ValueError(
-                    f"scenarios.shortcut_removal.{key}: class {getattr(shortcut, key)} is outside "
-                    f"0..{classes - 1}, the classes of {self.dataset}"
-                )
-        removal = scenarios.class_removal
-        if removal and removal.draw and removal.draw.of != classes:
-            raise ValueError(
-                f"scenarios.class_removal.draw.of: {self.dataset} has {classes} classes"
-            )
-        for entry in removal.forget or [] if removal else []:
-            wanted = entry if isinstance(entry, list) else [entry]
-            for label in wanted:
-                if not 0 <= label < classes:
-                    raise ValueError(
-                        f"scenarios.class_removal.forget: class {label} is outside "
-                        f"0..{classes - 1}, the classes of {self.dataset}"
-                    )
-            if len(wanted) == classes:
-                raise ValueError(
-                    "scenarios.class_removal.forget: all classes of "
-                    f"{self.dataset} would be forgotten; nothing would be retained"
-                )
-
-    def _check_count(self, scenarios: Scenarios, train: int) -> None:
-        removal = scenarios.homogeneous_removal
-        if removal is None:
-            return
-        if removal.indices == "release" and self.dataset not in RELEASE_INDICES:
-            raise ValueError(
-                "scenarios.homogeneous_removal.indices: the release has indices for "
-                f"{', '.join(RELEASE_INDICES)} alone, not for {self.dataset}; use own"
-            )
-        if removal.indices == "release" and self.evaluation == "validation":
-            raise ValueError(
-                "scenarios.homogeneous_removal.indices: the release's indices count through the "
-                "whole training part; use own, or evaluation: test"
-            )
-        if removal.indices == "own":
-            if self.evaluation == "validation":
-                train -= int(VALIDATION_SHARE * train)
-            size = removal.count or round(removal.fraction * train)
-            if not FEWEST_IMAGES <= size <= train - FEWEST_IMAGES:
-                key = "count" if removal.count else "fraction"
-                raise ValueError(
-                    f"scenarios.homogeneous_removal.{key}: {size} of the {train} training images "
-                    f"of {self.dataset} would be forgotten; both parts need at least "
-                    f"{FEWEST_IMAGES} images: BatchNorm cannot train on one"
-                )
 
     @property
     def label(self) -> str:
@@ -230,7 +175,8 @@ class Experiment(Strict):
 class RunConfig(Strict):
     """A whole config file. `run` names the folder under results/.
 
-    version: of the form of the file (CHANGELOG.md). sources: where the files or images of a data
+    version: of the form of the file (CHANGELOG.md). datasets: of one's own, by name; the
+    experiments, which come after them, know them. sources: where the files or images of a data
     set lie (data.sources), or a file of pretrained weights (data.weights), by its name. partial:
     collect what is there and show the rest as missing, instead of asking for every cell.
     mixed_code: let cells of one method that ran different code share a table. without_bfloat16:
@@ -241,6 +187,9 @@ class RunConfig(Strict):
     """
 
     run: Name
+    datasets: dict[DatasetName, OwnDataset] = Field(
+        default_factory=dict, exclude_if=lambda value: not value
+    )
     experiments: list[Experiment] = Field(min_length=1)
     sources: dict[str, str] = Field(default_factory=dict)
     partial: bool = False
@@ -250,6 +199,19 @@ class RunConfig(Strict):
     models: str | None = Field(None, min_length=1)
     version: Literal[1] = 1
 
+    @field_validator("datasets")
+    @classmethod
+    def _known_from_here(cls, datasets: dict, info: ValidationInfo) -> dict:
+        if info.context:
+            known = info.context["datasets"]
+            for name in datasets:
+                if name in known:
+                    raise ValueError(
+                        f"{name} is the name of a data set of the catalogue; choose another"
+                    )
+            known |= {name: own.info(name) for name, own in datasets.items()}
+        return datasets
+
     @field_validator("sources")
     @classmethod
     def _known_sources(cls, sources: dict, info: ValidationInfo) -> dict:
@@ -257,6 +219,18 @@ class RunConfig(Strict):
             known = dict.fromkeys([*info.context["datasets"], *PRETRAINED.values()])
             one_of(name, known, "data set or weights")
         return sources
+
+    @property
+    def own_datasets(self) -> dict[str, DatasetInfo]:
+        """The data sets of one's own, as the catalogue would describe them."""
+        return {name: own.info(name) for name, own in self.datasets.items()}
+
+    @model_validator(mode="after")
+    def _sources_of_own(self) -> RunConfig:
+        for name in self.datasets:
+            if name not in self.sources:
+                raise ValueError(f"sources: name the folder of {name}, as {name}: FOLDER")
+        return self
 
     @model_validator(mode="after")
     def _distinct_folders(self) -> RunConfig:

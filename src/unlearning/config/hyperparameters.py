@@ -25,7 +25,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ from unlearning.recipe import shown
 
 CONDITIONS = ("dataset", "arch", "scenario")
 FOLDER = "configs/methods"
+LIKE = dict.fromkeys(("sample_removal", "subclass_removal"), "homogeneous_removal")
+"""Scenarios that take the settings of another one, unless a block names them: classes stay."""
 BLOCKS = ("overrides", "borrowed", "tuned")
 """Of a file, from what is published to what was searched for the very cell."""
 
@@ -111,14 +113,18 @@ def _matching(blocks: Iterable[Mapping[str, Any]], cell: Mapping[str, str]) -> l
     return [
         block
         for block in blocks
-        if all(cell[key] in _listed(value) for key, value in block.get("when", {}).items())
+        if all(_meets(cell[key], _listed(value)) for key, value in block.get("when", {}).items())
     ]
+
+
+def _meets(name: str, listed: Collection[str]) -> bool:
+    return name in listed or LIKE.get(name) in listed
 
 
 def defined(method: str, scenario: str, folder: str | Path = FOLDER) -> bool:
     """Whether the method's paper defines it for the scenario."""
     scenarios = load(Path(folder) / f"{method}.yaml")["scenarios"]
-    return scenarios is None or scenario in scenarios
+    return scenarios is None or _meets(scenario, scenarios)
 
 
 def original_of(method: str, folder: str | Path = FOLDER) -> str:

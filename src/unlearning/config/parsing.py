@@ -11,13 +11,17 @@ from pydantic import ValidationError
 
 from unlearning.config.blocks import Attacks, Attributions, Features, Part, Tuning, Variant
 from unlearning.config.experiment import Experiment, RunConfig
+from unlearning.config.own_data import OwnDataset
 from unlearning.config.resources import Resources
 from unlearning.config.scenarios import (
     ClassRemoval,
     Draw,
     HomogeneousRemoval,
+    Listed,
+    SampleRemoval,
     Scenarios,
     ShortcutRemoval,
+    SubclassRemoval,
 )
 from unlearning.config.yaml_files import advice
 from unlearning.recipe import Recipe, Resolution, shown
@@ -48,12 +52,13 @@ def parse(
 
     Raises ConfigError with one line a problem: file, key, what is wrong, what would be right.
     """
-    context = {"datasets": datasets, "methods": methods} if datasets is not None else None
+    context = {"datasets": {**datasets}, "methods": methods} if datasets is not None else None
     _check_size(raw, file)
     try:
         return RunConfig.model_validate(raw, context=context)
     except ValidationError as error:
-        errors = error.errors()
+        errors = error.errors()  # of a data set alone, before those of experiments on it
+        errors = [e for e in errors if e["loc"][:1] == ("datasets",)] or errors
         problems = list(dict.fromkeys(_describe(e, file) for e in errors[: 2 * MOST]))[:MOST]
         if len(errors) > 2 * MOST:
             problems.append(f"{file}: (and so on): {len(errors)} problems in all")
@@ -74,11 +79,9 @@ def _check_size(raw: Any, file: str) -> None:
 
 
 def _describe(error: Mapping[str, Any], file: str | Path) -> str:
-    path = [p for p in error["loc"] if isinstance(p, int) or p in _KEYS]
     unknown = error["type"] == "extra_forbidden"
-    if unknown:
-        path = [p for p in error["loc"][:-1] if isinstance(p, int) or p in _KEYS]
-        path.append(error["loc"][-1])
+    path = _keys(error["loc"][:-1] if unknown else error["loc"])
+    path += error["loc"][-1:] if unknown else ()
     key = ".".join(map(_name, path)) or "(top level)"
     if unknown:
         return f"{file}: {key}: unknown key; {_allowed(path)}"
@@ -88,6 +91,12 @@ def _describe(error: Mapping[str, Any], file: str | Path) -> str:
     got = "" if error["type"] == "value_error" else f", got {shown(error['input'])}"
     hint = advice(error["input"]) if error["type"] in ("int_type", "float_type") else ""
     return f"{file}: {key}: {message[0].lower()}{message[1:]}{got}{hint}"
+
+
+def _keys(loc: tuple) -> list:
+    """The keys and numbers of a place, the name of a data set among them."""
+    named = loc[:2] if loc[:1] == ("datasets",) else ()
+    return [*named, *(p for p in loc[len(named) :] if isinstance(p, int) or p in _KEYS)]
 
 
 def _name(key: Any) -> str:
@@ -106,11 +115,15 @@ _BLOCKS = {
     "class_removal": ClassRemoval,
     "shortcut_removal": ShortcutRemoval,
     "homogeneous_removal": HomogeneousRemoval,
+    "sample_removal": SampleRemoval,
+    "subclass_removal": SubclassRemoval,
+    "file": Listed,
     "scenarios": Scenarios,
     "resources": Resources,
     "tuning": Tuning,
     "attacks": Attacks,
     "methods": Variant,
+    "datasets": OwnDataset,
     "experiments": Experiment,
 }
 # The keys that a person reads in a file: pydantic's paths also name the branch of a union that

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from unlearning.data.download import expanded
+from unlearning.data.forget_lists import read_list
 from unlearning.recipe import Number, Strict, shown
 
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)]
@@ -119,18 +121,69 @@ class ShortcutRemoval(Strict):
         return self
 
 
+class Listed(Strict):
+    """A forget list as a checked config has it. The hash identifies it, not where it lies."""
+
+    path: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    images: int = Field(gt=0)
+
+
+def _listed(entries: Any) -> Any:
+    """The forget lists that a config names, one or several, each read and with its hash."""
+    entries = entries if isinstance(entries, list) else [entries]
+    return [_read(entry) if isinstance(entry, str) else entry for entry in entries]
+
+
+def _read(path: str) -> dict[str, Any]:
+    found = read_list(expanded(path))
+    return {"path": path, "sha256": found.sha256, "images": len(found.rows)}
+
+
+class SampleRemoval(Strict):
+    """Sample removal: each CSV file of `file`, one or a list, is one forget set (forget_lists)."""
+
+    file: Annotated[list[Listed], BeforeValidator(_listed)] = Field(min_length=1)
+
+    @field_validator("file")
+    @classmethod
+    def _distinct(cls, lists: list) -> list:
+        first: dict[str, str] = {}
+        for one in lists:
+            if one.sha256 in first:
+                raise ValueError(
+                    f"{first[one.sha256]} and {one.path} have the same content; keep one"
+                )
+            first[one.sha256] = one.path
+        return lists
+
+
+class SubclassRemoval(Strict):
+    """Sub-class removal: each name of `forget` is one forget set, within a class that stays."""
+
+    forget: list[str] = Field(min_length=1)
+
+    @field_validator("forget")
+    @classmethod
+    def _distinct(cls, names: list) -> list:
+        return unique(names, "sub-class")
+
+
 class Scenarios(Strict):
     """The scenarios of one experiment; at least one. The shortcut stands alone: its data differ."""
 
     class_removal: ClassRemoval | None = None
     homogeneous_removal: HomogeneousRemoval | None = None
     shortcut_removal: ShortcutRemoval | None = None
+    sample_removal: SampleRemoval | None = Field(None, exclude_if=lambda value: value is None)
+    subclass_removal: SubclassRemoval | None = Field(None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _any(self) -> Scenarios:
-        usual = self.class_removal or self.homogeneous_removal
-        if usual is None and self.shortcut_removal is None:
-            raise ValueError("name at least one of class_removal and homogeneous_removal")
-        if usual is not None and self.shortcut_removal is not None:
+        usual = [name for name in type(self).model_fields if name != "shortcut_removal"]
+        given = any(getattr(self, name) is not None for name in usual)
+        if not given and self.shortcut_removal is None:
+            raise ValueError(f"name at least one of {', '.join(usual)}")
+        if given and self.shortcut_removal is not None:
             raise ValueError("shortcut_removal poisons the data: give it an experiment of its own")
         return self

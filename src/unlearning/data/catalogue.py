@@ -71,12 +71,26 @@ class FileInfo:
 
 
 @dataclasses.dataclass(frozen=True)
+class OwnImages:
+    """How a folder of one's own images becomes a data set (data.own_images).
+
+    resize: `crop` or `stretch`. checksum: of the names and bytes of its images. test_share, seed:
+    the share of each class that becomes the test part, and its draw; None: train/ and test/ exist.
+    """
+
+    resize: str
+    checksum: str
+    test_share: float | None = None
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """One data set of the catalogue: `train` and `test` images of `channels` x `size` x `size`.
+    """One data set: `train` and `test` images of `channels` x `size` x `size`.
 
     `mean` and `std` are per channel in units of 0..1; None means: measure them on the
     training images. `contents` holds (tensor, `sha256:HEX` of its raw bytes) of the packed
-    images and labels; empty where nobody has published them.
+    images and labels; empty where nobody has published them. `own`: of one's own images.
     """
 
     name: str
@@ -92,10 +106,14 @@ class DatasetInfo:
     std: tuple[float, ...] | None
     files: tuple[FileInfo, ...]
     contents: tuple[tuple[str, str], ...] = ()
+    own: OwnImages | None = None
 
     def as_json(self) -> str:
         """One line of canonical JSON; `from_json` gives an equal object back."""
-        return canonical_json(dataclasses.asdict(self))
+        found = dataclasses.asdict(self)
+        if self.own is None:
+            del found["own"]  # the line of a data set of the catalogue is older than this field
+        return canonical_json(found)
 
     @classmethod
     def from_json(cls, text: str) -> DatasetInfo:
@@ -107,6 +125,8 @@ class DatasetInfo:
                 for file in value["files"]
             )
             value["contents"] = tuple((name, digest) for name, digest in value["contents"])
+            if "own" in value:
+                value["own"] = OwnImages(**value["own"])
             for key in ("mean", "std"):
                 value[key] = None if value[key] is None else tuple(value[key])
             return cls(**value)

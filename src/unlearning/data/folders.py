@@ -108,7 +108,7 @@ def _read_batches(info: DatasetInfo, folder: Path) -> tuple[Content, dict[str, s
 
 def _read_tiny(info: DatasetInfo, folder: Path) -> tuple[Content, dict[str, str]]:
     def read(name: str) -> bytes:
-        return _small_file(folder / name.removeprefix(f"{TINY}/"))
+        return small_file(folder / name.removeprefix(f"{TINY}/"))
 
     with reading(folder):
         members = (path.relative_to(folder) for path in folder.glob("train/*/images/*"))
@@ -117,7 +117,7 @@ def _read_tiny(info: DatasetInfo, folder: Path) -> tuple[Content, dict[str, str]
     return content, content_hashes(content)
 
 
-def _small_file(path: Path) -> bytes:
+def small_file(path: Path) -> bytes:
     if path.stat().st_size > BOMB_FLOOR:
         raise ValueError(f"{path.stat().st_size} bytes, at most {BOMB_FLOOR} are read")
     return path.read_bytes()
@@ -145,7 +145,7 @@ def read_images(info: DatasetInfo, folder: Path) -> tuple[Content, dict[str, str
             for name, path in images[part][class_name].items()
         )
         paths = [path.relative_to(folder).as_posix() for *_, path in rows]
-        tensors[f"{part}_images"] = decode(paths, lambda p: _small_file(folder / p), info, folder)
+        tensors[f"{part}_images"] = decode(paths, lambda p: small_file(folder / p), info, folder)
         tensors[f"{part}_labels"] = torch.tensor([n for n, *_ in rows], dtype=torch.int64)
         tensors[f"{part}_names"] = joined([name for _, name, _ in rows])
         if part == "train":
@@ -155,7 +155,7 @@ def read_images(info: DatasetInfo, folder: Path) -> tuple[Content, dict[str, str
     return content, _prove(info, folder, content) | listed
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
     """What is in a folder, sorted by name, but for what systems and editors leave there."""
     with reading(folder):
         paths = sorted(folder.iterdir(), key=lambda path: path.name)
@@ -170,7 +170,7 @@ def _images(part: Path, info: DatasetInfo) -> dict[str, dict[str, Path]]:
     """The images of a part: by class, then by the name that they are packed under."""
     if not part.is_dir():
         raise FormatError(f"{part}: no such folder; it must hold one folder of images a class")
-    folders = _visible(part)
+    folders = visible(part)
     for path in folders:
         if not path.is_dir():
             raise FormatError(f"{path}: a stray file; {part} must hold one folder a class only")
@@ -180,10 +180,10 @@ def _images(part: Path, info: DatasetInfo) -> dict[str, dict[str, Path]]:
 def _class_images(folder: Path, info: DatasetInfo) -> dict[str, Path]:
     images: dict[str, Path] = {}
     stems: dict[str, Path] = {}
-    for path in _visible(folder):
+    for path in visible(folder):
         if path.suffix.lower() not in SUFFIXES or path.is_dir():
             kinds = ", ".join(SUFFIXES)
-            raise FormatError(f"{path}: a stray {_kind(path)}; images end in {kinds}")
+            raise FormatError(f"{path}: a stray {kind_of(path)}; images end in {kinds}")
         if path.stem in stems:
             raise FormatError(f"{path}: the class has {stems[path.stem].name} already")
         stems[path.stem] = path
@@ -192,7 +192,7 @@ def _class_images(folder: Path, info: DatasetInfo) -> dict[str, Path]:
     return images
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
     return "folder" if path.is_dir() else "file"
 
 
@@ -275,7 +275,7 @@ def _train_order(
 
 def _listing(path: Path) -> bytes:
     if path.suffix != ".gz":
-        return _small_file(path)
+        return small_file(path)
     with gzip.open(path) as packed:
         content = packed.read(BOMB_FLOOR + 1)
     if len(content) > BOMB_FLOOR:

@@ -2,11 +2,13 @@
 
 `configs/datasets.csv` names every file with its size and SHA-256. No archive is read or
 unpacked before both are right, and every problem is a `DataError` that says what to do.
-A new data set is one row there and, if its format is new, one reader in `readers.py`.
+A new data set is one row there and, if its format is new, one reader in `readers.py`; a folder of
+one's own images is described in the config instead (own_images.py).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +22,9 @@ from unlearning.data.catalogue import (
 )
 from unlearning.data.download import download, expanded, verify
 from unlearning.data.folders import content_hashes, read_folder, sought
+from unlearning.data.own_images import read_own
 from unlearning.data.readers import READERS, Content
+from unlearning.data.superclasses import finer, subclasses, superclassed
 from unlearning.files import save_tensors, sha256_file, write_json
 
 if TYPE_CHECKING:
@@ -58,12 +62,18 @@ def fetch(
     """
     out = Path(out_dir)
     folder = None if folder is None else _expanded(info, folder)
-    content, checksums = _unpacked(info, folder) or _official(info, out, folder, retries, backoff)
+    if info.own:
+        content, checksums = read_own(info, _named_folder(info, folder))
+    else:
+        read = finer(info)
+        found = _unpacked(read, folder)
+        content, checksums = found or _official(read, out, folder, retries, backoff)
+        content = superclassed(info, content)
     _check(info, content)
     if info.contents and dict(info.contents) != content_hashes(content):
         # A folder of images has been refused by now; a verified archive is what was published.
         log.warning("%s: its content is not that of configs/contents.csv", info.name)
-    mean, std = (info.mean, info.std) if info.mean else _measure(content.tensors["train_images"])
+    mean, std = (info.mean, info.std) if info.mean else measure(content.tensors["train_images"])
     packed = out / f"{info.name}.safetensors"
     save_tensors(packed, content.tensors)
     facts = {
@@ -79,6 +89,10 @@ def fetch(
         "sha256": sha256_file(packed),
         "files": checksums,
     }
+    if info.own:
+        facts["own"] = dataclasses.asdict(info.own)
+    if fine := subclasses(info.name):
+        facts["subclass_names"] = fine
     if content.train_order is not None:
         facts["train_order"] = content.train_order
     write_json(packed.with_suffix(".json"), facts)
@@ -94,6 +108,14 @@ def _expanded(info: DatasetInfo, folder: str | Path) -> Path:
             f"{_key(info)}"
         )
     return path
+
+
+def _named_folder(info: DatasetInfo, folder: Path | None) -> Path:
+    if folder is None:
+        raise DataError(
+            f"{info.name} is of your own: name its folder in the config, as {_key(info)}"
+        )
+    return folder
 
 
 def _key(info: DatasetInfo) -> str:
@@ -200,7 +222,7 @@ def _check(info: DatasetInfo, content: Content) -> None:
         raise FormatError(f"{info.name}: train has no image of class {counts.index(0)}")
 
 
-def _measure(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def measure(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and population standard deviation per channel, exact sums over uint8 counts."""
     means, deviations = [], []
     for channel in images.unbind(1):

@@ -20,24 +20,31 @@ def make_split(
     dataset: str,
     train_labels: np.ndarray,
     test_count: int,
-    poisoned: Sequence[int] = (),
+    named: Sequence[int] = (),
     train_order: Sequence[int] | None = None,
+    kin: Sequence[int] = (),
 ) -> dict[str, Any]:
     """The split that `settings` describe (see grid.Split), ready to be written as JSON.
 
-    train_labels: [N] of the training part; test_count: images in the test part; poisoned:
-    positions of the images that shortcut removal forgets; train_order: the official position
-    of each training image, which the release's indices need (see official_positions).
+    train_labels: [N] of the training part; test_count: images in the test part; named:
+    positions of the images that shortcut removal forgets, the poisoned ones, sample removal, the
+    listed ones, or sub-class removal; kin: the test images of that sub-class; train_order: the
+    official position of each training image, which the release's indices need (see
+    official_positions).
     Returns `forget` (sorted positions in the training part), `classes` (the removed ones,
     empty in the other scenarios), `test` and `validation` (positions in the test part of
-    the half that homogeneous removal evaluates and of the other one; null in the other
-    scenarios, which evaluate the whole test part), and a hash over all of it.
+    the half that homogeneous and sample removal evaluate and of the other one; null in the other
+    scenarios, which evaluate the whole test part), in sub-class removal `forget_test` (positions of
+    the test images of the sub-class), and a hash over all of it.
     """
     classes, halves = settings.get("classes", []), {"test": None, "validation": None}
     if settings["scenario"] == "class_removal":
         forget = np.flatnonzero(np.isin(train_labels, classes))
-    elif settings["scenario"] == "shortcut_removal":
-        forget = np.asarray(poisoned, dtype=np.int64)
+    elif settings["scenario"] in ("shortcut_removal", "subclass_removal"):
+        forget = np.asarray(named, dtype=np.int64)
+    elif settings["scenario"] == "sample_removal":
+        forget = np.asarray(named, dtype=np.int64)
+        halves = _test_halves(dataset, 0, test_count)
     else:
         forget = _random_forget(settings, dataset, len(train_labels), train_order)
         halves = _test_halves(dataset, settings["seed"], test_count)
@@ -48,6 +55,8 @@ def make_split(
         )
     split = {"settings": dict(settings), "dataset": dataset, "classes": classes}
     split |= {"forget": np.sort(forget).tolist(), **halves}
+    if settings["scenario"] == "subclass_removal":
+        split["forget_test"] = np.sort(kin).tolist()
     return {**split, "sha256": seal_of(split)}
 
 
@@ -62,6 +71,13 @@ def retained(forget: np.ndarray, count: int) -> np.ndarray:
     mask = np.ones(count, dtype=bool)
     mask[forget] = False
     return np.flatnonzero(mask)
+
+
+def forgotten_kind(test_labels: np.ndarray, split: Mapping[str, Any]) -> np.ndarray:
+    """True [M] for the test images of the kind that is forgotten: its classes or sub-class."""
+    if "forget_test" in split:
+        return np.isin(np.arange(len(test_labels)), split["forget_test"])
+    return np.isin(test_labels, split["classes"])
 
 
 def given(share: str, positions: np.ndarray, dataset: str) -> np.ndarray:
@@ -107,7 +123,8 @@ def half_of_test(
     kept = {name: outputs[name][at] for name in ("test_logits", "test_labels")}
     inside = {
         name: None if split[name] is None else np.flatnonzero(np.isin(at, split[name])).tolist()
-        for name in ("test", "validation")
+        for name in ("test", "validation", "forget_test")
+        if name in split
     }
     return {**outputs, **kept}, {**split, **inside}
 

@@ -21,6 +21,7 @@ from unlearning import methods
 from unlearning.config import hyperparameters
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.data.catalogue import DatasetInfo
+from unlearning.data.superclasses import subclasses
 from unlearning.jobs import job as planning
 from unlearning.jobs.job import walk
 from unlearning.jobs.run import Jobs
@@ -162,7 +163,9 @@ class _Works:
         settings = self.planned.split_of(job).settings
         if settings["scenario"] == "class_removal":
             return info.train * len(settings["classes"]) / info.classes
-        if settings["scenario"] == "shortcut_removal":
+        if settings["scenario"] == "subclass_removal":
+            return info.train / len(subclasses(info.name))
+        if settings["scenario"] in ("shortcut_removal", "sample_removal"):
             return settings["images"]
         tenth = info.train * (settings["fraction"] or 0.1)  # the release's own indices are a tenth
         return settings["count"] or tenth

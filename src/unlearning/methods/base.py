@@ -150,6 +150,11 @@ class Problem:
         """The classes that stay: all of them in homogeneous removal."""
         return [c for c in range(self.classes) if c not in self.forget_classes]
 
+    @property
+    def samples(self) -> bool:
+        """Whether images of classes that stay are to be forgotten, and no shortcut."""
+        return self.scenario in ("homogeneous_removal", "sample_removal", "subclass_removal")
+
     def require_class_removal(self, method: str) -> None:
         """Raise NotDefined unless whole classes are to be forgotten."""
         if self.scenario != "class_removal":
@@ -264,15 +269,15 @@ class Problem:
         """The stop test after an epoch; outside the unlearning time. Keeps the accuracy seen.
 
         Class removal: forget accuracy < `forget_target`, and of poisoned images the accuracy
-        on their wrong label. Homogeneous removal: forget accuracy < the original's accuracy
-        on unseen images (duck.md §2, step 5).
+        on their wrong label. Otherwise: forget accuracy < the original's accuracy on unseen images
+        (duck.md §2, step 5), in sub-class removal on those of the sub-class.
         """
         if rule.stop == "never":
             return False
         with self.stopwatch.paused():
             seen = accuracy(model, self.train, self.indices("forget"))
         self.history.append(seen)
-        if self.scenario == "homogeneous_removal":
+        if self.samples:
             self.stopped = seen < self.reference[rule.stop]
         else:
             self.stopped = seen < rule.forget_target

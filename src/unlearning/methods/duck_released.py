@@ -74,7 +74,7 @@ class _Run:
 
     def __init__(self, model: Classifier, problem: Problem, settings: Settings) -> None:
         self.model, self.problem, self.settings = model, problem, settings
-        self.drop_last = settings.drop_last and problem.scenario == "homogeneous_removal"
+        self.drop_last = settings.drop_last and problem.samples
         classes = problem.retained_classes
         self.rows = list(range(len(classes))) if settings.row_for_label else classes
         forget = problem.indices("forget")

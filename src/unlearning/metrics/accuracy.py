@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from unlearning.data.splits import forgotten_kind
 from unlearning.metrics.evaluated import forget_and_retain
 
 
@@ -23,7 +24,7 @@ def accuracies(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> d
     """The accuracies of one model on the sets that a split defines (duck.md §1), as fractions.
 
     outputs: as `unlearning.metrics.evaluated` says; with a sample, A_r is over the sampled images.
-    Class removal: A_r, A_f on the training part, A_r^t, A_f^t on the test part by class,
+    Class and sub-class removal: A_r, A_f on the training part, A_r^t, A_f^t on the test part,
     and the whole test part. Homogeneous removal: A_r, A_f, and A^t on the evaluated half
     (`test_accuracy`) and on the other one (`validation_accuracy`).
     """
@@ -40,11 +41,37 @@ def accuracies(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> d
     }
     if split["test"] is not None:
         return found | {"validation_accuracy": accuracy(test, split["validation"])}
-    removed = np.isin(outputs["test_labels"], split["classes"])
+    removed = forgotten_kind(outputs["test_labels"], split)
     return found | {
         "retain_test_accuracy": accuracy(test, ~removed),
         "forget_test_accuracy": accuracy(test, removed),
     }
+
+
+def reweighted(correct: np.ndarray, labels: np.ndarray, mix: np.ndarray) -> float | None:
+    """Accuracy with each class weighted by its share in other labels: Σ_c w_c a_c.
+
+    correct, labels: [M] of the images that are counted; mix: labels [n] of those that give w_c. The
+    accuracy on images that no model has seen and that have the classes of D_f. None if a class of
+    the mix has no image here.
+    """
+    classes, counts = np.unique(mix, return_counts=True)
+    found = [accuracy(correct, labels == label) for label in classes]
+    return None if None in found else float(np.average(found, weights=counts))
+
+
+def beside_mix(
+    outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]
+) -> dict[str, float | None]:
+    """A^t reweighted to the classes of D_f, and |A_f - it|; `accuracies` has the arguments."""
+    test = split["test"]
+    correct = (outputs["test_logits"].argmax(1) == outputs["test_labels"])[test]
+    forget, _ = forget_and_retain(outputs, split["forget"])
+    mix = outputs["train_labels"][forget]
+    expected = reweighted(correct, outputs["test_labels"][test], mix)
+    seen = accuracy(outputs["train_logits"][forget].argmax(1) == mix)
+    gap = None if expected is None else abs(seen - expected)
+    return {"reweighted_test_accuracy": expected, "reweighted_gap": gap}
 
 
 def by_part(

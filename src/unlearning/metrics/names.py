@@ -32,7 +32,9 @@ ATTACKS = (
     "shadow_models",
 )
 COSTS = ("unlearning_seconds", "official_seconds", "peak_memory_mb")
-METRICS = (*ACCURACIES, "aus", *DISTANCES, *ATTACKS, *COSTS)
+REWEIGHTED = ("reweighted_test_accuracy", "reweighted_gap")
+"""Of sample removal alone."""
+METRICS = (*ACCURACIES, "aus", *DISTANCES, *ATTACKS, *COSTS, *REWEIGHTED)
 ENSEMBLES = ("klom_forget", "klom_retain", "klom_test", "u_lira_auc", "u_lira_worst_auc")
 FEATURES = ("log_density", "silhouette", "margin", "reached", "destination_distance")
 SHORTCUT = (

@@ -12,7 +12,13 @@ import numpy as np
 from unlearning.config.blocks import Part
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.config.parsing import ConfigError
-from unlearning.config.scenarios import ClassRemoval, Draw, HomogeneousRemoval
+from unlearning.config.scenarios import (
+    ClassRemoval,
+    Draw,
+    HomogeneousRemoval,
+    SampleRemoval,
+    SubclassRemoval,
+)
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.seeds import seed_for
 
@@ -109,6 +115,8 @@ def part_splits(part: Part, evaluation: str) -> list[Split]:
     found = [
         *_class_splits(scenarios.class_removal, evaluation),
         *_homogeneous_splits(scenarios.homogeneous_removal, evaluation),
+        *_listed_splits(scenarios.sample_removal, evaluation),
+        *_subclass_splits(scenarios.subclass_removal, evaluation),
     ]
     if scenarios.shortcut_removal:
         poison = {"scenario": "shortcut_removal", "evaluation": evaluation}
@@ -176,6 +184,31 @@ def _homogeneous_splits(removal: HomogeneousRemoval | None, evaluation: str) -> 
         }
         found.append(Split("homogeneous_removal", f"seed-{seed}", settings))
     return found
+
+
+def _listed_splits(removal: SampleRemoval | None, evaluation: str) -> list[Split]:
+    """One a list, named by its content."""
+    found = []
+    for one in removal.file if removal else []:
+        settings = {"scenario": "sample_removal", "sha256": one.sha256, "images": one.images}
+        settings["evaluation"] = evaluation
+        found.append(Split("sample_removal", f"list-{one.sha256[:12]}", settings))
+    return found
+
+
+def _subclass_splits(removal: SubclassRemoval | None, evaluation: str) -> list[Split]:
+    found = []
+    for name in removal.forget if removal else []:
+        settings = {"scenario": "subclass_removal", "subclass": name, "evaluation": evaluation}
+        found.append(Split("subclass_removal", f"subclass-{name}", settings))
+    return found
+
+
+def listed(config: RunConfig) -> dict[str, str]:
+    """Where the forget lists of a run lie, by their hash."""
+    parts = (part for experiment in config.experiments for part in experiment.listed)
+    removals = (part.scenarios.sample_removal for part in parts)
+    return {one.sha256: one.path for removal in removals if removal for one in removal.file}
 
 
 def cells(config: RunConfig) -> list[Cell]:
@@ -278,6 +311,10 @@ def most_cells(experiment: Experiment) -> int:
             len(removal.draw.counts) * len(removal.draw.seeds) if removal and removal.draw else 0
         )
         sets += len(images.split_seeds) if images else 0
+        lists = part.scenarios.sample_removal
+        sets += len(lists.file) if lists else 0
+        fine = part.scenarios.subclass_removal
+        sets += len(fine.forget) if fine else 0
         seeds = len(part.train_seeds or experiment.train_seeds) * len(experiment.unlearn_seeds)
         total += max(sets, 1) * len(part.variants) * seeds
     return total

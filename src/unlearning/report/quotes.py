@@ -23,7 +23,7 @@ from unlearning.config.parsing import parse
 from unlearning.data.catalogue import catalogue
 from unlearning.files import read_json
 from unlearning.methods import ORIGINALS, REFERENCES
-from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.aus import PAPER_SCENARIOS
 from unlearning.metrics.names import SHORTCUT
 from unlearning.recipe import Recipe
 from unlearning.results.manifest import read_manifest
@@ -37,7 +37,7 @@ from unlearning.tables.study_tables import PAIR_DIFFERENCE, RIVAL
 
 Tables = Mapping[str, pd.DataFrame]
 
-ALWAYS = (*SCENARIOS, *EVALUATIONS)
+ALWAYS = (*PAPER_SCENARIOS, *EVALUATIONS)
 """The tables that every run has, if only with a header."""
 BLANK = (
     *("touches", "settings", "flag", "test_half", "over", "status_note"),
@@ -101,7 +101,7 @@ def quotes(source: str | Path, made: str | Path) -> dict[str, str]:
     found = _run(runs, read_config(source)) | _provenance(source / "manifest.csv")
     first = runs[runs["experiment"] == runs["experiment"].iloc[0]]
     main = {name: _of(tables[name], first["experiment"].iloc[0]) for name in ALWAYS}
-    for scenario in SCENARIOS:
+    for scenario in PAPER_SCENARIOS:
         cells = first[first["scenario"] == scenario]
         of_scenario = {
             name: table[table["scenario"] == scenario] if len(table) else table
@@ -170,7 +170,9 @@ def recipe(training: Recipe) -> str:
 
 def _run(runs: pd.DataFrame, config: RunConfig) -> dict[str, str]:
     main = next(e for e in config.experiments if e.label == runs["experiment"].iloc[0])
-    data = catalogue()[main.dataset]
+    data = (catalogue() | config.own_datasets)[main.dataset]
+    checksums = [(file.file, file.checksum) for file in data.files]
+    checksums += [("images", data.own.checksum)] if data.own else []
     methods = [m for m in dict.fromkeys(runs["method"]) if m not in (*REFERENCES, *ORIGINALS)]
     ok = int((runs["status"] == "ok").sum())
     others = runs.loc[runs["status"] != "ok", "status"].value_counts().sort_index()
@@ -194,7 +196,7 @@ def _run(runs: pd.DataFrame, config: RunConfig) -> dict[str, str]:
         "run.classes": str(data.classes),
         "run.licence": data.licence,
         "run.dataset_version": data.version,
-        "run.checksums": ", ".join(f"{f.file} {f.checksum[:19]}…" for f in data.files),
+        "run.checksums": ", ".join(f"{name} {digest[:19]}…" for name, digest in checksums),
         "run.training_seeds": _count(len(main.train_seeds), "training seed"),
         "run.unlearning_seeds": _count(len(main.unlearn_seeds), "unlearning seed"),
         "run.seeds": (

@@ -29,6 +29,7 @@ COLUMNS = [
     *("validation_accuracy", "updates", "capped", "experiment", "base_method", "compared_with"),
     *("touches", "settings_from", "reason"),
     *("evaluation", "test_half", "device", "settings_sha256", "code_sha256", "commit"),
+    *names.REWEIGHTED,
 ]
 IDENTITY = ["experiment", *COLUMNS[:5], "train_seed", "unlearn_seed"]
 ROC_COLUMNS = [*IDENTITY, "false_positive_rate", "true_positive_rate", "shadow_models"]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from unlearning.methods import REFERENCES
 from unlearning.metrics import names
-from unlearning.metrics.aus import SCENARIOS, aus_of_means
+from unlearning.metrics.aus import BY_CLASS, CONVENTION, SCENARIOS, aus_of_means
 from unlearning.stats.summary import Summary, summarise
 
 STATUSES = ("ok", "diverged", "failed", "missing", "not_defined")
@@ -29,7 +29,7 @@ TEXT = [
     "reason",
     "capped",
 ]
-LATER = ("capped", "settings_from", "test_half")
+LATER = ("capped", "settings_from", "test_half", *names.REWEIGHTED)
 """Columns added later; empty in older runs."""
 OPTIONAL = (
     *("experiment", "touches", "reason", "official_seconds", "compared_with"),
@@ -38,6 +38,7 @@ OPTIONAL = (
     *names.ATTACKS,
 )
 SCENARIO_METRICS = (*names.ACCURACIES, "aus", *names.COSTS)
+OF_CLASSES = ("retain_test_accuracy", "forget_test_accuracy")
 
 
 def read_runs(runs_csv: str | Path) -> pd.DataFrame:
@@ -64,7 +65,7 @@ def read_runs(runs_csv: str | Path) -> pd.DataFrame:
         strange = sorted(set(runs[name]) - set(known))
         if strange:
             raise ValueError(f"{runs_csv}: {name} {strange[0]!r} is none of {', '.join(known)}")
-    for name in names.ACCURACIES:
+    for name in (*names.ACCURACIES, *names.REWEIGHTED):
         if not runs[name].dropna().between(0, 1).all():
             raise ValueError(f"{runs_csv}: {name} has a value that is not a fraction in [0, 1]")
     identity = [*GROUP, "scenario", "method", *CELL, "unlearn_seed"]
@@ -121,8 +122,10 @@ def scenario_table(runs: pd.DataFrame, scenario: str) -> pd.DataFrame:
 
 
 def _metrics(scenario: str) -> list[str]:
-    absent = {"retain_test_accuracy", "forget_test_accuracy"}
-    return [m for m in SCENARIO_METRICS if scenario == "class_removal" or m not in absent]
+    if scenario in BY_CLASS:
+        return [*SCENARIO_METRICS]
+    found = [metric for metric in SCENARIO_METRICS if metric not in OF_CLASSES]
+    return [*found, *(names.REWEIGHTED if scenario == "sample_removal" else ())]
 
 
 def _csv_columns(scenario: str) -> list[str]:
@@ -171,8 +174,11 @@ def _method_row(key: dict, name: str, cells: pd.DataFrame, group: pd.DataFrame) 
 def _aus_of_means(scenario: str, done: pd.DataFrame, group: pd.DataFrame) -> tuple:
     """AUS of mean accuracies, against the originals of the very same cells.
 
-    Which original is the column `compared_with`; where that is empty, `original`.
+    Which original is the column `compared_with`; where that is empty, `original`. None in sub-class
+    removal, of which the paper has no convention.
     """
+    if scenario not in CONVENTION:
+        return math.nan, math.nan, 0
     removal = scenario == "class_removal"
     test = "retain_test_accuracy" if removal else "test_accuracy"
     forget = "forget_test_accuracy" if removal else "forget_train_accuracy"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from unlearning.metrics.aus import SCENARIOS
+from collections.abc import Collection
 
-TABLES = (*SCENARIOS, "membership", "oracle_distance", "statistics", "variance", "ensembles")
-"""The tables of a grid (those of the studies: metrics.names.STUDY_TABLES)."""
+from unlearning.metrics.aus import shown_scenarios
+
+TABLES = ("membership", "oracle_distance", "statistics", "variance", "ensembles")
+"""The tables of a grid beside one a scenario (those of the studies: metrics.names.STUDY_TABLES)."""
 FIGURES = {"aus_vs_time": "runs", "accuracies": "runs", "roc": "roc", "ranks": "runs"}
 """The figures of a grid."""
 STUDY_FIGURES = {
@@ -25,3 +27,8 @@ DRAWN = ("svg", "pdf", "png", "csv")
 """The forms of a figure."""
 PRINTED = ("csv", "md", "tex", "html")
 """The forms of a table."""
+
+
+def tables(scenarios: Collection[str]) -> list[str]:
+    """The tables of a grid with cells of these scenarios."""
+    return [*shown_scenarios(scenarios), *TABLES]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.data.splits import check_split
+from unlearning.data.splits import check_split, forgotten_kind
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import measure, membership, tell
 from unlearning.metrics.evaluated import train_rows
@@ -108,7 +108,7 @@ def _never_seen(outputs: Mapping[str, np.ndarray], split: Mapping[str, Any]) -> 
     """Positions in the test part of the images that D_f is compared with."""
     if split["test"] is not None:
         return np.asarray(split["test"])
-    return np.flatnonzero(np.isin(outputs["test_labels"], split["classes"]))
+    return np.flatnonzero(forgotten_kind(outputs["test_labels"], split))
 
 
 def attack_cell(cell: Path, candidates: Candidates) -> dict[str, Any]:

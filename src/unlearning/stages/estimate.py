@@ -44,7 +44,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--gpu", default="a100", help=f"the GPU, a row of {GPUS}")
     options = parser.parse_args(argv)
     config = parse(json.loads(options.config), "--config")
-    needs = adoption.wanted(Jobs(config, catalogue())) if config.models else {}
+    needs = (
+        adoption.wanted(Jobs(config, catalogue() | config.own_datasets)) if config.models else {}
+    )
     given = adoption.given(config, needs, f"results/{config.run}", "--config")
     table = costs.read(options.costs)
     found = Estimate(config, table, options.figures, options.gpu, taken=given.taken)
@@ -95,7 +97,7 @@ class Estimate:
         self.gpu, self.rates = gpu, stated_gpu(gpu)
         self.factor = pace() / table["pace"].seconds if factor is None else factor
         self.scaled: dict[str, str] = {}
-        self.datasets = catalogue()
+        self.datasets = catalogue() | config.own_datasets
         self.on_gpu = [e.precision for e in config.experiments if e.resources.gpu]
         planned = costs.jobs(config, self.datasets, self.speed, _weights, figures)
         self.jobs = [_adopted(job) if job.folder in taken else job for job in planned]

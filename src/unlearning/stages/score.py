@@ -18,8 +18,13 @@ import numpy as np
 from unlearning.data.splits import check_split, half_of_test
 from unlearning.files import read_json, write_sealed
 from unlearning.metrics import Unmeasurable, measure, names, tell
-from unlearning.metrics.accuracy import accuracies, by_part
-from unlearning.metrics.aus import class_removal_aus, homogeneous_removal_aus
+from unlearning.metrics.accuracy import accuracies, beside_mix, by_part
+from unlearning.metrics.aus import (
+    BY_CLASS,
+    class_removal_aus,
+    homogeneous_removal_aus,
+    subclass_removal_aus,
+)
 from unlearning.metrics.evaluated import check_same_images
 from unlearning.metrics.oracle_distance import accuracy_gap, agreement, jensen_shannon, l2_distance
 from unlearning.records.provenance import code_hash
@@ -27,6 +32,14 @@ from unlearning.records.record import RECORD, load_outputs, read_record
 
 PAIRWISE = {"js": jensen_shannon, "l2": l2_distance, "agreement": agreement}
 PARTS = ("forget", "retain", "test")
+FORGET = ("forget_train_accuracy", "forget_test_accuracy")
+AUS = {
+    "class_removal": (class_removal_aus, FORGET[1:]),
+    "homogeneous_removal": (homogeneous_removal_aus, FORGET[:1]),
+    "sample_removal": (homogeneous_removal_aus, FORGET[:1]),
+    "subclass_removal": (subclass_removal_aus, FORGET),
+}
+"""The score of each scenario, and the accuracies on what is forgotten that it takes."""
 HALVES = ("first", "second")
 DISTANCES = ("accuracy_gap", *(f"{kind}_{part}" for kind in PAIRWISE for part in PARTS))
 
@@ -79,9 +92,11 @@ def score_cell(
         arrays = {role: found for role, (found, _) in cut.items()}
         split = next((inside for _, inside in cut.values()), split)
     wanted = [*names.ACCURACIES, "validation_accuracy", "aus", *(DISTANCES if oracle else ())]
-    metrics, gaps = dict.fromkeys(wanted), {}
+    listed = split["settings"]["scenario"] == "sample_removal"
+    metrics, gaps = dict.fromkeys([*wanted, *(names.REWEIGHTED if listed else ())]), {}
     if "outputs" in arrays:
         metrics |= score(arrays["outputs"], arrays.get("original"), split, gaps)
+        metrics |= beside_mix(arrays["outputs"], split) if listed else {}
         if oracle:
             metrics |= distances(arrays["outputs"], arrays.get("oracle"), split, gaps)
     tell(str(cell), gaps)
@@ -112,14 +127,13 @@ def _aus(
     if original is None:
         raise Unmeasurable("the original's cell is not ok")
     before = accuracies(original, split)
-    removal = split["settings"]["scenario"] == "class_removal"
-    test = "retain_test_accuracy" if removal else "test_accuracy"
-    forget = "forget_test_accuracy" if removal else "forget_train_accuracy"
-    for name in (test, forget):
+    scenario = split["settings"]["scenario"]
+    test = "retain_test_accuracy" if scenario in BY_CLASS else "test_accuracy"
+    aus, forget = AUS[scenario]
+    for name in (test, *forget):
         if found[name] is None:
             raise Unmeasurable(f"there is no image for the {name.replace('_', ' ')}")
-    aus = class_removal_aus if removal else homogeneous_removal_aus
-    return aus(found[test], before[test], found[forget])
+    return aus(found[test], before[test], *(found[name] for name in forget))
 
 
 def distances(
@@ -138,7 +152,7 @@ def distances(
         gaps |= dict.fromkeys(DISTANCES, "the oracle's cell is not ok")
         return dict.fromkeys(DISTANCES)
     check_same_images(outputs, oracle)
-    removal = split["settings"]["scenario"] == "class_removal"
+    removal = split["settings"]["scenario"] in BY_CLASS
     test = ("retain_test_accuracy", "forget_test_accuracy") if removal else ("test_accuracy",)
     compared = ("retain_train_accuracy", "forget_train_accuracy", *test)
     sides = accuracies(outputs, split), accuracies(oracle, split)

@@ -84,7 +84,8 @@ def settings_rows(
 
 
 def _scenarios(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    for scenario, short in zip((*SCENARIOS, "shortcut_removal"), ("CR", "HR", "SR"), strict=True):
+    shorts = ("CR", "HR", "list", "sub-class", "SR")
+    for scenario, short in zip((*SCENARIOS, "shortcut_removal"), shorts, strict=True):
         if getattr(experiment.scenarios, scenario) is not None:
             yield scenario, short
 

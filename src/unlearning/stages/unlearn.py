@@ -234,11 +234,13 @@ def _reference(
     split: Mapping[str, Any],
     evaluated: Mapping[str, torch.Tensor] | None,
 ) -> dict[str, float]:
-    """The start's accuracy on both halves of the test part (homogeneous removal alone).
+    """The start's accuracy on both halves of the test part, where the split has them.
 
+    In sub-class removal, for both: on the test images of the sub-class, too few for halves.
     From the logits `evaluated` if there are any, else by evaluating the start.
     """
-    halves = {half: split[half] for half in ("test", "validation") if split[half] is not None}
+    both = {half: split.get("forget_test", split[half]) for half in ("test", "validation")}
+    halves = {half: part for half, part in both.items() if part is not None}
     if evaluated is None:
         at = {half: torch.tensor(part) for half, part in halves.items()}
         device = dataset.test.images.device
