@@ -1,5 +1,4 @@
 # What the rules share: the checked config, its jobs (unlearning.jobs.run), the names of files.
-import glob
 import math
 
 from snakemake.exceptions import WorkflowError
@@ -7,7 +6,8 @@ from snakemake.utils import update_config
 
 from unlearning.config.yaml_files import read_yaml
 from unlearning.data.catalogue import catalogue, weights_catalogue
-from unlearning.files import canonical_json
+from unlearning.config import hyperparameters
+from unlearning.files import PROJECT, canonical_json
 from unlearning.jobs import costs
 from unlearning.jobs.job import LOGS, OUTPUTS, files_of
 from unlearning.jobs.run import Jobs
@@ -18,8 +18,8 @@ from unlearning.records.provenance import code_hash, script_hash
 from unlearning.results.shown import DRAWN, FIGURES, PRINTED
 from unlearning.results.shown import SOURCES, STUDY_FIGURES, TABLES
 
-METHOD_FILES = "configs/methods"
-# How errors name the config.
+# Errors name files as they are seen from the working folder.
+METHOD_FILES = os.path.relpath(hyperparameters.FOLDER)
 CONFIG_FILE = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
 
 
@@ -41,6 +41,11 @@ def checked():
 def code(verb):
     """The content hash of the library code that a verb runs: an edit of it reruns the job."""
     return code_hash(stage_modules(verb))
+
+
+def shipped(*patterns):
+    """The files of the checkout that patterns name, each pattern's sorted."""
+    return [file for pattern in patterns for file in sorted(PROJECT.glob(pattern))]
 
 
 def results(path):

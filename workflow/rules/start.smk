@@ -13,6 +13,7 @@ gc.freeze()
 gc.set_threshold(50_000, 20, 100)
 # In the environment, not in a rule: where files come from never changes what they hold.
 os.environ.update(
+    UNLEARNING_CHECKOUT=workflow.basedir,
     UNLEARNING_SOURCES=canonical_json(CONFIG.sources),
     UNLEARNING_WITHOUT_BFLOAT16=CONFIG.without_bfloat16,
 )
@@ -121,7 +122,7 @@ WRITTEN = [results("report.html"), *([results("paper.pdf")] if ABOUT_DUCK else [
 # What audit, paper and page are made from, beside the files of the run.
 AUDITED = ["paper/reported.csv", "paper/claims.yaml", "configs/paper.yaml"]
 TYPESET = ["paper/paper.typ", "paper/references.bib", "paper/deviations.csv"]
-TYPESET += sorted(glob.glob(f"{METHOD_FILES}/*.yaml"))  # the paper says whose settings
+TYPESET += ["configs/methods/*.yaml"]  # the paper says whose settings
 
 
 wildcard_constraints:

@@ -21,13 +21,14 @@ from unlearning import methods
 from unlearning.config import hyperparameters
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.data.catalogue import DatasetInfo
+from unlearning.files import PROJECT
 from unlearning.jobs import job as planning
 from unlearning.jobs.job import walk
 from unlearning.jobs.run import Jobs
 from unlearning.methods import ORIGINALS
 from unlearning.plan import grid
 
-FILE = "configs/costs.csv"
+FILE = PROJECT / "configs/costs.csv"
 TRAIN = "train"
 BYTES = 4  # of a logit
 TRAININGS = ("train_original", "train_oracle", "train_shadow")

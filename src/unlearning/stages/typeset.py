@@ -19,7 +19,7 @@ import pandas as pd
 
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.config.hyperparameters import defined
-from unlearning.files import whole, write_json
+from unlearning.files import PROJECT, whole, write_json
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.plan.checks import resolved
@@ -203,7 +203,8 @@ def typeset(document: Path, source: Path, made: Path, out: Path) -> list[str]:
 def main(argv: list[str]) -> None:
     """Typeset the document of one run."""
     parser = argparse.ArgumentParser(prog="unlearning typeset", description=__doc__)
-    parser.add_argument("--document", required=True, type=Path, help="the document, a Typst file")
+    document = PROJECT / "paper/paper.typ"
+    parser.add_argument("--document", default=document, type=Path, help="the document, for Typst")
     parser.add_argument("--source", required=True, type=Path, help="the folder with runs.csv")
     parser.add_argument(
         "--made", required=True, type=Path, help="the folder with tables, figures, audit, claims"
