@@ -16,6 +16,7 @@ if not workflow.configfiles:  # none was given: a config never merges with anoth
     configfile: os.path.relpath(RUN_CONFIG or f"{workflow.basedir}/configs/mini.yaml")
 
 
+include: "workflow/rules/place.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/start.smk"
 include: "workflow/rules/data.smk"

@@ -1,16 +1,18 @@
 # The jobs of the run, what it takes of another one, and what happens before the first job.
 import gc
+import signal
 import threading
 
 from unlearning.data.catalogue import DataError
 from unlearning.jobs import adoption, progress
 from unlearning.records import provenance
 from unlearning.results.findings import FINDINGS
-from unlearning.runtime import forkserver
+from unlearning.runtime import forkserver, owner, surroundings
 
 # The DAG is many objects that stay: looking through them for garbage was a seventh and more of planning.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
+surroundings.name_user()
 # In the environment, not in a rule: where files come from never changes what they hold.
 os.environ.update(
     UNLEARNING_CHECKOUT=workflow.basedir,
@@ -64,15 +66,29 @@ def begin():
         if not FINISHED:
             checks.check_bounds(JOBS.experiments.values(), CONFIG_FILE, METHOD_FILES)
         check_weights(jobs)
+        check_cores(jobs)
     except (ValueError, DataError) as error:
         raise WorkflowError(str(error)) from None
     provenance.remember()
+    why = provenance.git_state().get("no_commit")
+    if why and (PROJECT / ".git").exists():  # a clone; a source archive has no commit
+        logger.warning(f"Records of this run name no commit: {why}")
+    if workflow.local_exec and workflow.is_main_process:
+        owner.claim()
+    if (
+        signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    ):  # a closed terminal: end as asked to
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     if GIVEN.source:
         GIVEN.write(results(""))
     if "unlearning" in workflow.output_settings.log_handler_settings:
         progress.expected |= progress.seconds(CONFIG, DATASETS, MEASURED, FIGURES)
     if len(jobs) >= forkserver.WORTH:
         forkserver.start(JOBS.modules({job.rule.name for job in jobs}))
+        if forkserver.FOLDER not in os.environ:
+            logger.warning(
+                "No fork server: TMPDIR is too long or closed; each job imports torch."
+            )
     # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
     # thread holds at that moment, as it starts a job, would never be free again.
     workflow.scheduler._lock = threading.RLock()

@@ -15,12 +15,14 @@ from tabulate import tabulate
 
 from unlearning.config.experiment import RunConfig
 from unlearning.config.parsing import parse
+from unlearning.config.yaml_files import read_yaml
 from unlearning.data.catalogue import DatasetInfo, catalogue, weights_catalogue
 from unlearning.files import PROJECT, name_in_checkout
 from unlearning.jobs import adoption, costs
 from unlearning.jobs.pace import pace, size
 from unlearning.jobs.run import Jobs
 from unlearning.models import ERM, PRETRAINED
+from unlearning.plan.checks import plan
 
 BACKWARD = 3  # a training step costs three forward passes
 GPUS = PROJECT / "configs/gpus.csv"
@@ -38,13 +40,13 @@ PRECISIONS = ("float32", "bfloat16")
 def main(argv: list[str]) -> None:
     """Print the estimate."""
     parser = argparse.ArgumentParser(prog="unlearning estimate", description=__doc__)
-    parser.add_argument("--config", required=True, help="the checked config as JSON")
+    parser.add_argument("--config", required=True, help="the config: a YAML file, or JSON")
     parser.add_argument("--costs", default=costs.FILE, help="the table of measured costs")
     parser.add_argument("--figures", nargs="*", default=[], help="the figures that are drawn")
     parser.add_argument("--cores", type=int, default=1, help="jobs that run at once")
     parser.add_argument("--gpu", default="a100", help=f"the GPU, a row of {name_in_checkout(GPUS)}")
     options = parser.parse_args(argv)
-    config = parse(json.loads(options.config), "--config")
+    config = _read(options.config)
     needs = adoption.wanted(Jobs(config, catalogue())) if config.models else {}
     given = adoption.given(config, needs, f"results/{config.run}", "--config")
     table = costs.read(options.costs)
@@ -52,6 +54,13 @@ def main(argv: list[str]) -> None:
     print(found.text(options.cores))
     if config.models:
         print(given.line())
+
+
+def _read(given: str) -> RunConfig:
+    """A config in a file, or one that was checked before as JSON, as the workflow gives it."""
+    if given.startswith("{"):
+        return parse(json.loads(given), "--config")
+    return plan(read_yaml(given), given, catalogue())[0]
 
 
 def stated_gpus(path: str | Path = GPUS) -> dict[str, dict[str, float]]:
