@@ -1,7 +1,6 @@
 # What the rules share: the checked config, its jobs (unlearning.jobs.run), the names of files.
 import math
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 from unlearning.config.yaml_files import read_yaml
@@ -104,8 +103,13 @@ def grows(name):
 
 
 def logits_mb(w):
-    """MB of the logits that a job reads."""
+    """MB of the logits that a job reads, shadow models' included."""
     return JOBS.logits_mb(dict(w.items()))
+
+
+def cells_mb(w):
+    """MB of the logits of the cells that a job reads."""
+    return JOBS.logits_mb(dict(w.items()), shadows=False)
 
 
 def memory(rule, of=lambda w: 0):
@@ -114,9 +118,12 @@ def memory(rule, of=lambda w: 0):
     return lambda w, attempt: attempt * math.ceil(base + 4 * of(w))
 
 
-def minutes(w, attempt):
-    """The minutes of a job that reads logits: ten, and one for each 50 MB."""
-    return attempt * math.ceil(10 + logits_mb(w) / 50)
+def minutes(base, of=lambda w: 0, mb=1):
+    """The minutes of a rule: `base`, and one for each `mb` MB `of` logits that a job reads.
+
+    Jobs of a group that run one after another add up, so that a job of seconds states few.
+    """
+    return lambda w, attempt: attempt * math.ceil(base + of(w) / mb)
 
 
 DATASETS, WEIGHTS, MEASURED = catalogue(), weights_catalogue(), costs.read()

@@ -85,6 +85,7 @@ rule first_table:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("tabulate"),
     params:
         root=lambda w, input: os.path.dirname(input.config),
@@ -109,6 +110,7 @@ rule tabulate:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("tabulate"),
     params:
         folder=lambda w, output: os.path.dirname(output[0]),
@@ -131,6 +133,7 @@ rule plot:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("plot"),
     params:
         stem=lambda w, output: os.path.splitext(output[0])[0],
@@ -189,6 +192,7 @@ rule audit:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("audit"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
@@ -213,6 +217,7 @@ rule paper:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("paper"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
@@ -258,6 +263,7 @@ rule report:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("report"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
