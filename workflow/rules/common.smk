@@ -72,6 +72,13 @@ def made(rule):
     return {role: results(path) for role, path in OUTPUTS[rule].items()}
 
 
+def unlearned():
+    """The files of a cell; its weights go once nothing needs them, if the config says so."""
+    files = made("unlearn")
+    passing = {"model": temp(files["model"])} if CONFIG.keep == "scores" else {}
+    return files | passing
+
+
 def log_of(rule):
     """The log of a rule."""
     return results(f"logs/{LOGS[rule]}.log")

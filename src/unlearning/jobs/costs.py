@@ -175,7 +175,8 @@ class _Works:
         retain = info.train - forget
         rows = forget + min(retain, experiment.retain_evaluated or retain) + info.test
         arch = job.settings["start_arch"]
-        writes = self.weights(arch, info) + BYTES * info.classes * rows
+        kept = self.weights(arch, info) if self.planned.config.keep == "all" else 0.0
+        writes = kept + BYTES * info.classes * rows
         method = job.settings["base_method"]
         if method in ORIGINALS:
             return rows * info.classes, writes

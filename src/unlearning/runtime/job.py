@@ -126,7 +126,7 @@ def reported() -> Iterator[None]:
     print("worked {:.3f} s, {:.3f} s of CPU, {:.0f} MB".format(*seconds, memory), flush=True)
 
 
-UNREPORTED = ("compare", "draw", "estimate", "show", "snapshot", "trace", "verify")
+UNREPORTED = ("compare", "draw", "estimate", "merge", "show", "snapshot", "trace", "verify")
 """Verbs that do not end with how long they worked: people ask for them; a figure says it."""
 
 
