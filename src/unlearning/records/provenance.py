@@ -87,6 +87,7 @@ def _find(module: str) -> Path | None:
     return None
 
 
+@functools.cache
 def _packages(path: Path) -> list[Path]:
     """The __init__ files that Python runs before it runs `path`."""
     inside = path.relative_to(PACKAGE).parts[:-1]
