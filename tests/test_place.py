@@ -112,14 +112,20 @@ def test_a_lock_is_left_once_the_run_and_its_jobs_are_dead(locked):
 
 
 def test_the_lock_of_a_living_run_of_another_machine_or_of_nobody_stays(locked):
-    assert not owner.left_lock()
+    assert not owner.lift()
     owner.claim()
-    assert not owner.left_lock()
-    facts = read_json(owner.FILE)
-    dead = {**facts, "run": "1-0.0"}
-    for found, left in ((dead, True), ({**dead, "host": "elsewhere"}, False), ({}, False)):
-        owner.write_json(owner.FILE, found)
-        assert owner.left_lock() is left
+    (file,) = owner.OWNERS.iterdir()
+    assert not owner.lift()
+    living = read_json(file)
+    dead = {**living, "run": "1-0.0"}
+    for found in ({**dead, "host": "elsewhere"}, {}):
+        owner.write_json(file, found)
+        assert not owner.lift()
+    owner.write_json(file, dead)
+    owner.write_json(file.with_name("another.json"), living)
+    assert not owner.lift() and list(owner.LOCKS.iterdir())
+    file.with_name("another.json").unlink()
+    assert owner.lift() and not owner.LOCKS.exists()
 
 
 def test_a_closed_terminal_ends_a_run_and_the_next_one_goes_on(space):
@@ -132,9 +138,11 @@ def test_a_closed_terminal_ends_a_run_and_the_next_one_goes_on(space):
         status, text = running.ended()
     locks = space.root / owner.LOCKS
     assert status == 1 and not (locks.exists() and list(locks.iterdir())), text
-    # killed before it could remove its lock
-    locks.mkdir(exist_ok=True)
-    (locks / "0.output.lock").write_text(f"{space.root}/{ORIGINAL}\n{ORIGINAL}\n")
+    assert list((space.root / owner.OWNERS).iterdir()) == []
+    with space.begun(*words, "--rerun-incomplete") as running:
+        running.until(lambda: list((space.root / owner.OWNERS).iterdir()))
+        os.killpg(running.process.pid, signal.SIGKILL)
+    assert list(locks.iterdir())
     status, text = space.snakemake(ORIGINAL, "--rerun-incomplete")
     assert status == 0 and "lock of an earlier run, which was killed, is lifted" in text, text
 

@@ -1,6 +1,5 @@
 # Where the workflow runs: its own library, one config, its own Python for the jobs, a sane number of
 # cores, and no lock of a run that is dead. A mistake ends Snakemake in one line.
-import shutil
 import sys
 from pathlib import Path
 
@@ -57,11 +56,10 @@ def check_cores(jobs):
 
 
 def lift_dead_lock():
-    """Remove Snakemake's lock if the run that holds it was on this machine and has ended."""
+    """Remove Snakemake's lock if the run that held it was on this machine and is dead."""
     from unlearning.runtime import owner
 
-    if workflow.is_main_process and owner.left_lock():
-        shutil.rmtree(owner.LOCKS)
+    if workflow.is_main_process and owner.lift():
         logger.warning("The lock of an earlier run, which was killed, is lifted.")
 
 

@@ -154,3 +154,11 @@ wildcard_constraints:
     method=r"[^/]+",
     part=r"(\.[^/]+)?",
     figure="|".join(SOURCES),
+
+
+onsuccess:
+    owner.release()
+
+
+onerror:
+    owner.release()
