@@ -67,6 +67,6 @@ check_library()
 check_options()
 lift_dead_lock()
 # The jobs run `python`: the one that runs Snakemake, also without the environment activated.
-os.environ["PATH"] = os.pathsep.join(
-    [os.path.dirname(sys.executable), os.environ["PATH"]]
+os.environ.update(
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()])
 )

@@ -62,33 +62,14 @@ def same_inputs(w):
 def begin():
     """What happens before the first job, if there is one."""
     jobs = list(workflow.dag.needrun_jobs())
-    try:
-        if not FINISHED:
-            checks.check_bounds(JOBS.experiments.values(), CONFIG_FILE, METHOD_FILES)
-        check_weights(jobs)
-        check_cores(jobs)
-    except (ValueError, DataError) as error:
-        raise WorkflowError(str(error)) from None
+    check_jobs(jobs)
     provenance.remember()
-    why = provenance.git_state().get("no_commit")
-    if why and (PROJECT / ".git").exists():  # a clone; a source archive has no commit
-        logger.warning(f"Records of this run name no commit: {why}")
-    if workflow.local_exec and workflow.is_main_process:
-        owner.claim()
-    if (
-        signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
-    ):  # a closed terminal: end as asked to
-        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+    hold_folder()
     if GIVEN.source:
         GIVEN.write(results(""))
     if "unlearning" in workflow.output_settings.log_handler_settings:
         progress.expected |= progress.seconds(CONFIG, DATASETS, MEASURED, FIGURES)
-    if len(jobs) >= forkserver.WORTH:
-        forkserver.start(JOBS.modules({job.rule.name for job in jobs}))
-        if forkserver.FOLDER not in os.environ:
-            logger.warning(
-                "No fork server: TMPDIR is too long or closed; each job imports torch."
-            )
+    start_server(jobs)
     # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
     # thread holds at that moment, as it starts a job, would never be free again.
     workflow.scheduler._lock = threading.RLock()
@@ -96,6 +77,36 @@ def begin():
         # Snakemake 9.27 starts a timer at each look at the queue, and each timer causes a look:
         # they pile up, and after 390 jobs took a third of a core. No queue is to be spared here.
         workflow.scheduler.job_rate_limiter = None
+
+
+def check_jobs(jobs):
+    """End Snakemake before the first job if one of them could not be run; warn of less."""
+    try:
+        if not FINISHED:
+            checks.check_bounds(JOBS.experiments.values(), CONFIG_FILE, METHOD_FILES)
+        check_weights(jobs)
+    except (ValueError, DataError) as error:
+        raise WorkflowError(str(error)) from None
+    check_cores(jobs)
+    why = provenance.git_state().get("no_commit")
+    if why and (PROJECT / ".git").exists():  # a clone; a source archive has no commit
+        logger.warning(f"Records of this run name no commit: {why}")
+
+
+def hold_folder():
+    """Note who runs here, and end after a closed terminal as after SIGTERM."""
+    if workflow.local_exec and workflow.is_main_process:
+        owner.claim()
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+
+
+def start_server(jobs):
+    """Start the fork server if it is worth while; a run without it is only slower."""
+    if len(jobs) >= forkserver.WORTH:
+        forkserver.start(JOBS.modules({job.rule.name for job in jobs}))
+        if forkserver.FOLDER not in os.environ:
+            logger.warning("No fork server (TMPDIR is too long or closed): slower.")
 
 
 def check_weights(jobs):
