@@ -3,15 +3,20 @@
 #   snakemake --cores 2                                      the embedded default
 #   snakemake --cores 2 --configfile configs/fashion.yaml    another run; -n: only plan it
 #   snakemake --cores 2 --config runs=paper/reference/fashion  a finished run, drawn again
+# Files are read and written below the working folder, data/ and results/; configs/, figures/ and
+# paper/ are those beside this file: snakemake --snakefile PATH/Snakefile works in any folder.
 from snakemake.utils import min_version
 
 min_version("9.0")
 
+RUN_CONFIG = f"{config['runs']}/config.json" if "runs" in config else None
+
 if not workflow.configfiles:  # none was given: a config never merges with another
 
-    configfile: f"{config['runs']}/config.json" if "runs" in config else "configs/mini.yaml"
+    configfile: os.path.relpath(RUN_CONFIG or f"{workflow.basedir}/configs/mini.yaml")
 
 
+include: "workflow/rules/place.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/start.smk"
 include: "workflow/rules/data.smk"

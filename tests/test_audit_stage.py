@@ -59,7 +59,7 @@ def test_the_files_of_a_committed_run(made):
     found = {(row["grade"], row["verdict"]) for row in rows}
     assert found == {("C", "not judged"), ("", "not comparable")}
     commands = {row["command"] for row in rows if row["verdict"] == "not judged"}
-    grids = {ROOT / "configs/paper.yaml", "configs/paper_extended.yaml"}  # the latter for SCAR
+    grids = {"configs/paper.yaml", "configs/paper_extended.yaml"}  # the latter for SCAR
     expected = "snakemake audit --configfile {} --cores 16 --resources gpu=1"
     assert commands == {expected.format(grid) for grid in grids}
     beyond = {row["method"] for row in rows if "paper_extended" in row["command"]}

@@ -380,6 +380,9 @@ def run_against_a_copy(folder, tests, edit=None):
     """Pytest's exit status and output for `tests` with a copy of the library, edited."""
     source, log = folder / "src", folder / "log"
     shutil.copytree(compiled() / "src", source)
+    shutil.copytree(PROJECT / "configs", folder / "configs")
+    for part in ("figures", "paper", "workflow"):
+        (folder / part).symlink_to(PROJECT / part)
     if edit:
         file, old, new = edit
         path = source / "unlearning" / file

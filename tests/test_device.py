@@ -8,10 +8,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from unlearning.records import provenance
 from unlearning.records.provenance import cpu_model, host
 from unlearning.runtime.determinism import deterministic
+from unlearning.runtime.device import choose_device
 
 TRAIN = """
 import hashlib, json, os, torch
@@ -65,6 +67,15 @@ def test_a_mode_that_is_no_mode_is_refused(monkeypatch):
     monkeypatch.setenv("UNLEARNING_DETERMINISTIC", "yes")
     with pytest.raises(ValueError, match="must be 1 or 0, not 'yes'"):
         deterministic()
+
+
+def test_the_gpu_of_an_apple_computer_is_used_where_torch_has_it(monkeypatch):
+    monkeypatch.setenv("UNLEARNING_DEVICE", "mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device(1) == "mps"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="torch finds no Apple GPU"):
+        choose_device(1)
 
 
 def test_the_record_names_the_cpu(monkeypatch):

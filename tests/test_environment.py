@@ -52,6 +52,15 @@ def test_torch_and_torchvision_are_a_pair():
     assert (REQUIREMENTS["torch"], REQUIREMENTS["torchvision"]) == ("2.13.0", "0.28.0")
 
 
+def test_readme_makefile_and_package_say_the_same_of_python():
+    assert PYPROJECT["project"]["requires-python"] == ">=3.11,<3.14"
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    assert "(3, 11) <= sys.version_info < (3, 14)" in makefile
+    said = "3.11, 3.12 or 3.13"
+    assert f"needs Python {said}" in makefile and f"python3 ({said})" in makefile
+    assert f"`python3` ({said};" in (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_range_is_no_pin():
     with pytest.raises(AttributeError):
         pins(["numpy>=2"])

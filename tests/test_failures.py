@@ -17,6 +17,7 @@ from unlearning.data.splits import retained
 from unlearning.data.surrogates import fit
 from unlearning.files import DamagedFile, read_json
 from unlearning.runtime import job
+from unlearning.stages import estimate
 from unlearning.training.loop import Diverged
 
 
@@ -86,6 +87,23 @@ def test_what_may_be_a_mistake_of_the_code_keeps_its_traceback(call):
     assert job.expected(error) is None
     with pytest.raises(type(error)), job.in_one_line():
         throw(error)
+
+
+def test_a_file_that_the_command_line_names_is_missed_in_one_line(tmp_path, monkeypatch):
+    """As from a sub-folder; another file that is not there may be a mistake of the code."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["show", "--runs=results/mini/runs.csv"])
+    missing = FileNotFoundError(errno.ENOENT, "", "results/mini/runs.csv")
+    line = job.expected(missing)
+    assert line.startswith(f"results/mini/runs.csv: not found in {tmp_path}; ") and "cd" in line
+    assert job.expected(FileNotFoundError(errno.ENOENT, "", "other.csv")) is None
+
+
+def test_an_estimate_takes_a_config_by_its_name(monkeypatch, capsys):
+    monkeypatch.setattr(estimate, "pace", lambda: 1.0)
+    estimate.main(["--config", str(ROOT / "tests/tiny.yaml")])
+    said = capsys.readouterr().out
+    assert "Estimate of run tiny" in said and "models and outputs" in said
 
 
 def test_a_reader_that_has_seen_enough_ends_a_command_quietly():

@@ -199,7 +199,7 @@ def started(run, name: str, before=lambda: None, **changed) -> Child:
 def test_a_training_told_to_end_saves_its_state_and_goes_on_to_the_same_bytes(run):
     moments, slowest, between, lost, ends = random.Random(SEED), 0.0, 0, [], 0
     for turn in range(TERMINATIONS):
-        name, sign = f"told-{turn}", (signal.SIGTERM, signal.SIGINT)[turn == 3]
+        name, sign = f"told-{turn}", {2: signal.SIGHUP, 3: signal.SIGINT}.get(turn, signal.SIGTERM)
         child = started(run, name)
         moment = moments.uniform(0, 0.5 * run.seconds)
         time.sleep(moment)

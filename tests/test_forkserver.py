@@ -68,6 +68,12 @@ def server(library):
     parent.kill()
 
 
+@pytest.fixture(autouse=True)
+def _folder_of_its_own(tmp_path, monkeypatch):
+    """Where no other library lies, of which a command would tell."""
+    monkeypatch.chdir(tmp_path)
+
+
 def wait_for(condition, seconds=10):
     """The condition's value once it is true; fails after some seconds."""
     end = time.monotonic() + seconds
@@ -161,7 +167,7 @@ def test_a_failure_ends_with_the_same_status_and_words(server, word, status):
     assert "worked" not in found[0].stdout
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
 def test_a_job_ends_with_its_command(server, tmp_path, sign):
     client = subprocess.Popen(command("sleep", str(tmp_path / "number")), env=server[1])
     number = number_in(tmp_path / "number")

@@ -147,7 +147,7 @@ def test_a_gpu_that_is_not_there_is_refused(machine, monkeypatch, wanted):
 def test_a_device_that_is_none_is_refused(machine, monkeypatch, wanted):
     machine(2)
     monkeypatch.setenv("UNLEARNING_DEVICE", wanted)
-    with pytest.raises(ValueError, match="must be auto, cpu, cuda or cuda:N"):
+    with pytest.raises(ValueError, match="must be auto, cpu, cuda, cuda:N or mps"):
         choose_device(1)
 
 

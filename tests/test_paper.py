@@ -115,6 +115,17 @@ def test_a_lost_method_stops_the_build_with_the_name(run, tmp_path, method):
     assert not out.exists() and not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*"))
 
 
+def test_where_duck_diverged_one_line_says_so(run, tmp_path):
+    runs = pd.read_csv(run / "runs.csv", dtype=str, keep_default_na=False)
+    duck = (runs["method"] == "duck") & (runs["scenario"] == "class_removal")
+    runs.loc[duck, ["status", "reason", "aus"]] = ["diverged", "loss is nan", ""]
+    finished_run(run, runs)
+    done = by_command(run, tmp_path / "paper.pdf")
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and line.startswith("error: ")
+    assert "duck in class removal: " in line and "diverged, reason: loss is nan" in line
+
+
 def test_a_failed_build_leaves_the_old_pdf(run, tmp_path):
     out = tmp_path / "paper.pdf"
     out.write_bytes(b"old")

@@ -129,7 +129,11 @@ def test_a_failed_job_is_shown_with_its_log(space):
         space.edit("src/unlearning/stages/train.py", "    seconds = train(", "    seconds = traim(")
         status, text = space.snakemake(*PROFILE, TARGET)
     assert status != 0
-    assert "Error in rule train_original:" in text and "logs/originals/" in text
+    assert "Error in rule train_original: train originals of" in text
+    log = re.search(r"^    log: (.*/logs/originals/.*)$", text, re.M)[1]
+    last = (space.root / log).read_text(encoding="utf-8").splitlines()[-1]
+    assert last.startswith("NameError: ") and f"    {last}\n" in text
+    assert "--settings" not in text
     assert "Nothing to be done" not in text and "1 failed" in text
 
 

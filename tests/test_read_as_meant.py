@@ -21,7 +21,7 @@ from unlearning.config.resources import MOST_DAYS, Resources, megabytes, minutes
 from unlearning.config.yaml_files import read_yaml
 from unlearning.data.catalogue import catalogue
 from unlearning.jobs import costs
-from unlearning.stages.estimate import GPUS, stated_gpu
+from unlearning.stages.estimate import stated_gpu
 
 HEAD = """run: trial
 experiments:
@@ -349,8 +349,8 @@ def test_a_byte_order_mark_before_the_hashes_of_contents_changes_nothing(tmp_pat
 def space(tmp_path_factory):
     """A copy of the project, its catalogue and costs saved by a spreadsheet."""
     found = Workspace.create(tmp_path_factory.mktemp("meant"))
-    for file in ("configs/datasets.csv", "configs/contents.csv", "configs/costs.csv", GPUS):
-        path = found.root / file
+    for table in ("datasets", "contents", "costs", "gpus"):
+        path = found.root / f"configs/{table}.csv"
         path.write_bytes(MARK + path.read_bytes())
     return found
 

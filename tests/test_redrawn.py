@@ -1,4 +1,7 @@
-"""A finished run is drawn, tabulated, audited and typeset again from its CSV files alone."""
+"""A finished run is drawn, tabulated, audited and typeset again from its CSV files alone.
+
+It is done in a folder of its own, apart from the checkout whose Snakefile is named.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,20 @@ ABOUT_AUS = {  # claims on DUCK's AUS in class removal of the main grid
 NOT_TRAINING = {"plot", "tabulate", "tabulate_studies", "rulegraph", *TARGETS}
 
 
+class Elsewhere(Workspace):
+    """A working folder without any code, next to the checkout that it uses."""
+
+    def environment(self):
+        return super().environment() | {"PYTHONPATH": str(self.root.parent / "checkout/src")}
+
+
 @pytest.fixture(scope="module")
 def redrawn(tmp_path_factory):
-    """A workspace with the committed run on full Fashion-MNIST, everything made from it."""
-    space = Workspace.create(tmp_path_factory.mktemp("redrawn"))
+    """A folder with the committed run on full Fashion-MNIST, everything made from it."""
+    folder = tmp_path_factory.mktemp("redrawn")
+    (folder / "checkout").mkdir()
+    Workspace.create(folder / "checkout")
+    space = Elsewhere(folder / "mine")
     shutil.copytree(PROJECT / REFERENCE, space.root / REFERENCE)
     status, text = again(space)
     assert status == 0, text
@@ -35,9 +48,8 @@ def redrawn(tmp_path_factory):
 
 
 def again(space, *targets):
-    return space.command(
-        *("snakemake", *(targets or TARGETS), "--cores", "2", "--config", f"runs={REFERENCE}")
-    )
+    words = (*(targets or TARGETS), "--cores", "2", "--config", f"runs={REFERENCE}")
+    return space.command("snakemake", "--snakefile", "../checkout/Snakefile", *words)
 
 
 def judged(space):
@@ -56,6 +68,7 @@ def test_every_table_figure_and_document_is_there(redrawn):
     documents = {"audit.csv", "audit.html", "orders.csv", "claims.csv", "paper.pdf", "report.html"}
     assert documents <= made
     assert not (redrawn.root / "data").exists()
+    assert not (redrawn.root.parent / "checkout/results").exists()
 
 
 def test_what_is_drawn_again_is_what_was_committed(redrawn):

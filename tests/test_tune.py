@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import METHOD_FILES, ROOT
+from scipy.stats import qmc
 
 from unlearning import methods
 from unlearning.config import hyperparameters, spaces
@@ -99,6 +100,15 @@ def test_scenarios_share_a_candidate_only_where_its_settings_are_the_same():
     given = "duck-published"
     assert names == [["duck-1", "duck-2", given], ["duck-3", "duck-2", given]]
     assert found.parts[1].scenarios.class_removal is None
+
+
+def test_the_points_are_those_of_a_sobol_sequence():
+    space = {f"x{place}": {"linear": [0.0, 1.0]} for place in range(5)}
+    found = spaces.points(space, {}, 128)
+    expected = qmc.Sobol(5, scramble=True, rng=2312).random(128)
+    assert [list(point.values()) for point in found] == [
+        [float(f"{value:.3g}") for value in row] for row in expected
+    ]
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -1,18 +1,22 @@
 """Snakemake's log as one live line on a terminal, and as a line a job elsewhere.
 
-`--logger unlearning`. Warnings, errors and failed jobs are shown as Snakemake shows them;
-everything is in Snakemake's own file below .snakemake/log, as without this plugin.
+`--logger unlearning`. Warnings and errors are shown as Snakemake shows them, a failed job with the
+end of its log; everything is in Snakemake's own file below .snakemake/log, as without this plugin.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import threading
 from logging import WARNING, LogRecord
 from pathlib import Path, PurePath
 
+from snakemake.common.configfile import load_configfile
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import DefaultFilter, DefaultFormatter
+from snakemake.settings import types
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -21,8 +25,24 @@ from unlearning.jobs import progress
 FIRST = "first_table"
 """The rule whose table is shown as soon as it is there."""
 CLEAR = "\r\x1b[K"
+TAIL = 10
+"""Lines of a failed job's log that are shown; its last line says what was wrong."""
 SHOWN = ("Nothing to be done", "Complete log", "Would ", "Exiting", "Terminating")
 """How plain messages begin that are shown."""
+FAILED = "RuleException:\nCalledProcessError"
+"""How Snakemake's message with the command of a failed job begins; the job's log says more."""
+
+
+def _config(file: Path) -> dict:
+    """The config that --configfile names; WorkflowError, which Snakemake prints, without it."""
+    if not Path(file).is_file():
+        raise WorkflowError(f"{file}: no such config; targets go before --configfile or after --")
+    return load_configfile(file)
+
+
+# Snakemake 9.27 reads it before any Snakefile, and a missing one is a traceback. It has imported
+# all plugins by then, also where this logger is not used.
+types.load_configfile = _config
 
 
 class LogHandler(LogHandlerBase):
@@ -85,11 +105,14 @@ class LogHandler(LogHandlerBase):
                 self._say(f"\nAfter {after}:\n{self.first[1].read_text(encoding='utf-8')}")
             self._draw()
         elif event in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
+            text = self.format(record)
             if self.progress and event == LogEvent.JOB_ERROR:
-                self.progress.fail(record.jobid)
-            self._say(self.format(record))
+                text = _failed(record, self.progress.fail(record.jobid))
+            self._say(text)
             self._draw()
-        elif record.levelno >= WARNING or str(record.msg).startswith(SHOWN):
+        elif str(record.msg).startswith(SHOWN) or (
+            record.levelno >= WARNING and not str(record.msg).startswith(FAILED)
+        ):
             self._say(self.format(record))
 
     def close(self) -> None:
@@ -117,10 +140,25 @@ class LogHandler(LogHandlerBase):
     def _draw(self) -> None:
         if self.live and self.progress and not self.ended.is_set():
             width = shutil.get_terminal_size().columns
-            self.stream.write(CLEAR + self.progress.line(width))
-            self.stream.flush()
+            self._write(CLEAR + self.progress.line(width))
 
     def _say(self, text: str | None) -> None:
         if text:
-            self.stream.write((CLEAR if self.live else "") + text.strip("\n") + "\n")
+            self._write((CLEAR if self.live else "") + text.strip("\n") + "\n")
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal may have been closed
+            self.stream.write(text)
             self.stream.flush()
+
+
+def _failed(record: LogRecord, job: str) -> str:
+    """A failed job: what it was to do, where its log is and the end of it; no command."""
+    lines = [f"Error in rule {record.rule_name}: {job}"]
+    lines += [f"    {record.rule_msg}"] if record.rule_msg else []
+    for log in map(Path, record.log):
+        lines.append(f"    log: {log}")
+        with contextlib.suppress(OSError):
+            said = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+            lines += [f"    {line}" for line in said]
+    return "\n".join(lines)

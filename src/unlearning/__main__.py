@@ -6,8 +6,10 @@ import os
 import sys
 
 from unlearning.runtime.delegate import delegate, print_utf8
+from unlearning.runtime.surroundings import name_user
 
-STAGES = os.path.join(os.path.dirname(__file__), "stages")
+LIBRARY = os.path.dirname(os.path.realpath(__file__))
+STAGES = os.path.join(LIBRARY, "stages")
 
 
 def main(argv: list[str]) -> None:
@@ -20,7 +22,10 @@ def main(argv: list[str]) -> None:
         for verb in verbs:
             with open(os.path.join(STAGES, f"{verb}.py"), encoding="utf-8") as file:
                 print("  " + file.readline().strip('"\n'))
+        print(f"\nlibrary: {LIBRARY}")
         sys.exit(0 if asked_for_help else 2)
+    warn_of_another_library()
+    name_user()
     status = delegate(argv)
     if status is None:
         from unlearning.runtime.job import run_verb  # here: what a server runs starts without it
@@ -28,6 +33,13 @@ def main(argv: list[str]) -> None:
         run_verb(argv)
     else:
         sys.exit(status)
+
+
+def warn_of_another_library() -> None:
+    """Say on stderr if this is not the library of the checkout that the command is run in."""
+    here = os.path.realpath("src/unlearning")
+    if os.path.isdir(here) and here != LIBRARY:
+        print(f"note: this runs the library in {LIBRARY}, not the one here", file=sys.stderr)
 
 
 if __name__ == "__main__":

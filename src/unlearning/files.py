@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+PROJECT = Path(__file__).resolve().parents[2]
+"""The checkout of this library: its configs/, figures/, paper/ and workflow/ lie here."""
 REPAIR = "run `python -m unlearning verify --root RUN --delete` on the run's folder, then snakemake"
 STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 """A disk that is full, over its quota, read-only, closed to us or broken."""
@@ -34,6 +36,12 @@ class DamagedFile(ValueError):
     def __init__(self, path: str | Path, wrong: str) -> None:
         self.wrong = wrong
         super().__init__(f"{path}: {wrong}; {REPAIR}")
+
+
+def name_in_checkout(path: str | Path) -> str:
+    """How a file of the checkout is named in it, wherever it lies; any other path unchanged."""
+    found = Path(path).resolve()
+    return str(found.relative_to(PROJECT)) if found.is_relative_to(PROJECT) else str(path)
 
 
 @contextlib.contextmanager

@@ -1,13 +1,12 @@
 # What the rules share: the checked config, its jobs (unlearning.jobs.run), the names of files.
-import glob
 import math
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 from unlearning.config.yaml_files import read_yaml
 from unlearning.data.catalogue import catalogue, weights_catalogue
-from unlearning.files import canonical_json
+from unlearning.config import hyperparameters
+from unlearning.files import PROJECT, canonical_json
 from unlearning.jobs import costs
 from unlearning.jobs.job import LOGS, OUTPUTS, files_of
 from unlearning.jobs.run import Jobs
@@ -19,8 +18,8 @@ from unlearning.records.provenance import code_hash, script_hash
 from unlearning.results.shown import DRAWN, FIGURES, PRINTED
 from unlearning.results.shown import SOURCES, STUDY_FIGURES, tables
 
-METHOD_FILES = "configs/methods"
-# How errors name the config.
+# Errors name files as they are seen from the working folder.
+METHOD_FILES = os.path.relpath(hyperparameters.FOLDER)
 CONFIG_FILE = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
 
 
@@ -42,6 +41,11 @@ def checked():
 def code(verb):
     """The content hash of the library code that a verb runs: an edit of it reruns the job."""
     return code_hash(stage_modules(verb))
+
+
+def shipped(*patterns):
+    """The files of the checkout that patterns name, each pattern's sorted."""
+    return [file for pattern in patterns for file in sorted(PROJECT.glob(pattern))]
 
 
 def results(path):
@@ -67,6 +71,13 @@ def printed(tables):
 def made(rule):
     """The files of a rule, by role."""
     return {role: results(path) for role, path in OUTPUTS[rule].items()}
+
+
+def unlearned():
+    """The files of a cell; its weights go once nothing needs them, if the config says so."""
+    files = made("unlearn")
+    passing = {"model": temp(files["model"])} if CONFIG.keep == "scores" else {}
+    return files | passing
 
 
 def log_of(rule):
@@ -100,8 +111,13 @@ def grows(name):
 
 
 def logits_mb(w):
-    """MB of the logits that a job reads."""
+    """MB of the logits that a job reads, shadow models' included."""
     return JOBS.logits_mb(dict(w.items()))
+
+
+def cells_mb(w):
+    """MB of the logits of the cells that a job reads."""
+    return JOBS.logits_mb(dict(w.items()), shadows=False)
 
 
 def memory(rule, of=lambda w: 0):
@@ -110,9 +126,12 @@ def memory(rule, of=lambda w: 0):
     return lambda w, attempt: attempt * math.ceil(base + 4 * of(w))
 
 
-def minutes(w, attempt):
-    """The minutes of a job that reads logits: ten, and one for each 50 MB."""
-    return attempt * math.ceil(10 + logits_mb(w) / 50)
+def minutes(base, of=lambda w: 0, mb=1):
+    """The minutes of a rule: `base`, and one for each `mb` MB `of` logits that a job reads.
+
+    Jobs of a group that run one after another add up, so that a job of seconds states few.
+    """
+    return lambda w, attempt: attempt * math.ceil(base + of(w) / mb)
 
 
 DATASETS, WEIGHTS, MEASURED = catalogue(), weights_catalogue(), costs.read()

@@ -56,6 +56,7 @@ rule make_split:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(2),
         mem_mb=memory("make_split"),
     params:
         settings=settings("make_split"),

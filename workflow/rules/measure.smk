@@ -14,8 +14,8 @@ rule score:
     conda:
         "../../environment.yml"
     resources:
-        runtime=minutes,
-        mem_mb=memory("score", logits_mb),
+        runtime=minutes(2, cells_mb, mb=500),
+        mem_mb=memory("score", cells_mb),
     params:
         options=job("score", "options"),
         code=code("score"),
@@ -37,7 +37,7 @@ rule attack:
     conda:
         "../../environment.yml"
     resources:
-        runtime=minutes,
+        runtime=minutes(10, logits_mb, mb=50),
         mem_mb=memory("attack", logits_mb),
     params:
         options=job("attack", "options"),
@@ -87,7 +87,7 @@ rule ensemble:
     conda:
         "../../environment.yml"
     resources:
-        runtime=minutes,
+        runtime=minutes(10, logits_mb, mb=50),
         mem_mb=memory("attack", logits_mb),  # not measured: no embedded run has ensembles
     params:
         options=job("ensemble", "options"),

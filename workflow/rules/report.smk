@@ -85,6 +85,7 @@ rule first_table:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("tabulate"),
     params:
         root=lambda w, input: os.path.dirname(input.config),
@@ -109,6 +110,7 @@ rule tabulate:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("tabulate"),
     params:
         folder=lambda w, output: os.path.dirname(output[0]),
@@ -131,12 +133,13 @@ rule plot:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("plot"),
     params:
         stem=lambda w, output: os.path.splitext(output[0])[0],
         script="figures/{figure}.py",
         code=lambda w: script_hash(
-            f"figures/{w.figure}.py", "figures/common.py", "figures/style.mplstyle"
+            *shipped(f"figures/{w.figure}.py", "figures/common.py", "figures/style.*")
         ),
     message:
         "draw {wildcards.figure}"
@@ -168,14 +171,13 @@ rule rank_candidates:
     params:
         table=lambda w, output: os.path.splitext(output.table[0])[0],
         root=lambda w, output: os.path.dirname(output[0]),
-        methods=METHOD_FILES,
-        spaces=script_hash(*sorted(glob.glob(f"{METHOD_FILES}/*.yaml"))),
+        spaces=script_hash(*shipped("configs/methods/*.yaml")),
         code=code("tune"),
     message:
         "rank the candidates of every method"
     shell:
         "python -m unlearning tune --config {input.config} --root {params.root}"
-        " --methods {params.methods} --out {output.trace} --table {params.table} > {log} 2>&1"
+        " --out {output.trace} --table {params.table} > {log} 2>&1"
 
 
 rule audit:
@@ -190,18 +192,17 @@ rule audit:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("audit"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
         out=lambda w, output: os.path.dirname(output[0]),
-        documents=script_hash(*AUDITED),
+        documents=script_hash(*shipped(*AUDITED)),
         code=code("audit"),
     message:
         "audit {params.source}"
     shell:
-        "python -m unlearning audit --source {params.source} --reported paper/reported.csv"
-        " --claims paper/claims.yaml --paper-grid configs/paper.yaml"
-        " --out {params.out} > {log} 2>&1"
+        "python -m unlearning audit --source {params.source} --out {params.out} > {log} 2>&1"
 
 
 rule paper:
@@ -216,17 +217,18 @@ rule paper:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("paper"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
         made=lambda w, output: os.path.dirname(output[0]),
-        documents=script_hash(*TYPESET),
+        documents=script_hash(*shipped(*TYPESET)),
         code=code("typeset"),
     message:
         "typeset {output}"
     shell:
-        "python -m unlearning typeset --document paper/paper.typ --source {params.source}"
-        " --made {params.made} --out {output} > {log} 2>&1"
+        "python -m unlearning typeset --source {params.source} --made {params.made}"
+        " --out {output} > {log} 2>&1"
 
 
 rule rulegraph:
@@ -240,11 +242,12 @@ rule rulegraph:
     conda:
         "../../environment.yml"
     params:
-        rules=script_hash("Snakefile", *sorted(glob.glob("workflow/rules/*.smk"))),
+        rules=script_hash(*shipped("Snakefile", "workflow/rules/*.smk")),
     message:
         "draw the graph of the rules"
     shell:
-        "snakemake --rulegraph --nolock --configfile {input.config} > {output} 2> {log}"
+        'snakemake --snakefile "$UNLEARNING_CHECKOUT/Snakefile" --rulegraph --nolock'
+        " --configfile {input.config} > {output} 2> {log}"
 
 
 rule report:
@@ -260,15 +263,15 @@ rule report:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("report"),
     params:
         source=lambda w, input: os.path.dirname(input.config),
         made=lambda w, output: os.path.dirname(output[0]),
-        template=script_hash(*sorted(glob.glob("workflow/report/*"))),
+        template=script_hash(*shipped("workflow/report/*")),
         code=code("report"),
     message:
         "write {output}"
     shell:
-        "python -m unlearning report --template workflow/report/report.html"
-        " --source {params.source} --made {params.made} --rulegraph {input.rulegraph}"
-        " --out {output} > {log} 2>&1"
+        "python -m unlearning report --source {params.source} --made {params.made}"
+        " --rulegraph {input.rulegraph} --out {output} > {log} 2>&1"

@@ -1,5 +1,6 @@
 # The jobs of the run, what it takes of another one, and what happens before the first job.
 import gc
+import signal
 import threading
 
 from unlearning.data.catalogue import DataError
@@ -7,13 +8,15 @@ from unlearning.jobs import adoption, progress
 from unlearning.plan import grid
 from unlearning.records import provenance
 from unlearning.results.findings import FINDINGS
-from unlearning.runtime import forkserver
+from unlearning.runtime import forkserver, owner, surroundings
 
 # The DAG is many objects that stay: looking through them for garbage was a seventh and more of planning.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
+surroundings.name_user()
 # In the environment, not in a rule: where files come from never changes what they hold.
 os.environ.update(
+    UNLEARNING_CHECKOUT=workflow.basedir,
     UNLEARNING_SOURCES=canonical_json(CONFIG.sources),
     UNLEARNING_LISTS=canonical_json(grid.listed(CONFIG)),
     UNLEARNING_WITHOUT_BFLOAT16=CONFIG.without_bfloat16,
@@ -61,20 +64,14 @@ def same_inputs(w):
 def begin():
     """What happens before the first job, if there is one."""
     jobs = list(workflow.dag.needrun_jobs())
-    try:
-        if not FINISHED:
-            checks.check_bounds(JOBS.experiments.values(), CONFIG_FILE, METHOD_FILES)
-        check_weights(jobs)
-        check_lists(jobs)
-    except (ValueError, DataError) as error:
-        raise WorkflowError(str(error)) from None
+    check_jobs(jobs)
     provenance.remember()
+    hold_folder()
     if GIVEN.source:
         GIVEN.write(results(""))
     if "unlearning" in workflow.output_settings.log_handler_settings:
         progress.expected |= progress.seconds(CONFIG, DATASETS, MEASURED, FIGURES)
-    if len(jobs) >= forkserver.WORTH:
-        forkserver.start(JOBS.modules({job.rule.name for job in jobs}))
+    start_server(jobs)
     # Snakemake 9.27 takes this lock in its handler of SIGTERM as well: a plain lock that the main
     # thread holds at that moment, as it starts a job, would never be free again.
     workflow.scheduler._lock = threading.RLock()
@@ -82,6 +79,37 @@ def begin():
         # Snakemake 9.27 starts a timer at each look at the queue, and each timer causes a look:
         # they pile up, and after 390 jobs took a third of a core. No queue is to be spared here.
         workflow.scheduler.job_rate_limiter = None
+
+
+def check_jobs(jobs):
+    """End Snakemake before the first job if one of them could not be run; warn of less."""
+    try:
+        if not FINISHED:
+            checks.check_bounds(JOBS.experiments.values(), CONFIG_FILE, METHOD_FILES)
+        check_weights(jobs)
+        check_lists(jobs)
+    except (ValueError, DataError) as error:
+        raise WorkflowError(str(error)) from None
+    check_cores(jobs)
+    why = provenance.git_state().get("no_commit")
+    if why and (PROJECT / ".git").exists():  # a clone; a source archive has no commit
+        logger.warning(f"Records of this run name no commit: {why}")
+
+
+def hold_folder():
+    """Note who runs here, and end after a closed terminal as after SIGTERM."""
+    if workflow.local_exec and workflow.is_main_process:
+        owner.claim()
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+
+
+def start_server(jobs):
+    """Start the fork server if it is worth while; a run without it is only slower."""
+    if len(jobs) >= forkserver.WORTH:
+        forkserver.start(JOBS.modules({job.rule.name for job in jobs}))
+        if forkserver.FOLDER not in os.environ:
+            logger.warning("No fork server (TMPDIR is too long or closed): slower.")
 
 
 def check_weights(jobs):
@@ -143,7 +171,7 @@ WRITTEN = [results("report.html"), *([results("paper.pdf")] if ABOUT_DUCK else [
 # What audit, paper and page are made from, beside the files of the run.
 AUDITED = ["paper/reported.csv", "paper/claims.yaml", "configs/paper.yaml"]
 TYPESET = ["paper/paper.typ", "paper/references.bib", "paper/deviations.csv"]
-TYPESET += sorted(glob.glob(f"{METHOD_FILES}/*.yaml"))  # the paper says whose settings
+TYPESET += ["configs/methods/*.yaml"]  # the paper says whose settings
 
 
 wildcard_constraints:
@@ -159,3 +187,11 @@ wildcard_constraints:
     method=r"[^/]+",
     part=r"(\.[^/]+)?",
     figure="|".join(SOURCES),
+
+
+onsuccess:
+    owner.release()
+
+
+onerror:
+    owner.release()

@@ -23,6 +23,7 @@ rule poison:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(10),
         mem_mb=lambda w, attempt: attempt * 8000,
     params:
         settings=settings("poison"),
@@ -144,6 +145,7 @@ rule tabulate_studies:
     conda:
         "../../environment.yml"
     resources:
+        runtime=minutes(5),
         mem_mb=memory("tabulate_studies"),
     params:
         folder=lambda w, output: os.path.dirname(output[0]),

@@ -6,7 +6,7 @@ rule unlearn:
     input:
         unpack(job("unlearn", "inputs")),
     output:
-        **made("unlearn"),
+        **unlearned(),
     log:
         log_of("unlearn"),
     priority: early(10)

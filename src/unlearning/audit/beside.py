@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
@@ -34,7 +35,7 @@ class Run:
     ours: RunConfig
     paper: RunConfig
     recorded: grades.Recorded = field(default_factory=dict)
-    folder: str = hyperparameters.FOLDER
+    folder: str | Path = hyperparameters.FOLDER
 
     @property
     def experiments(self) -> list[Experiment]:

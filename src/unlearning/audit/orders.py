@@ -19,6 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ def orders(
     paper: RunConfig,
     recorded: grades.Recorded | None = None,
     made: pd.DataFrame | None = None,
-    folder: str = hyperparameters.FOLDER,
+    folder: str | Path = hyperparameters.FOLDER,
 ) -> pd.DataFrame:
     """A row (COLUMNS) for each table or figure, data set, scenario and metric of ORDERED.
 

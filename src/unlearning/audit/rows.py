@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -37,7 +38,7 @@ def audit(
     paper: RunConfig,
     command: str,
     recorded: grades.Recorded | None = None,
-    folder: str = hyperparameters.FOLDER,
+    folder: str | Path = hyperparameters.FOLDER,
 ) -> pd.DataFrame:
     """A row (COLUMNS) for each reported number, in its own unit and in the order given.
 

@@ -77,7 +77,7 @@ class Tuning(Strict):
 
     train_seeds: Seeds
     scenarios: Scenarios
-    budget: int = Field(16, gt=0)
+    budget: int = Field(16, gt=0, le=128)  # the points of configs/search_points.csv
     methods: list[str] | None = Field(None, min_length=1)
     judged_on: Literal["held_out", "test_half"] = "held_out"
     share: Share | None = None

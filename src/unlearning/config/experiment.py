@@ -183,7 +183,8 @@ class RunConfig(Strict):
     what a new job of `precision: bfloat16` does on a device without it (runtime.device).
     order: which parts, and which experiments that have none, are run first, by name; the others
     follow. models: the folder of another run, finished or not, whose originals, oracles, shadow
-    models and cells are taken where they are the same (jobs.adoption).
+    models and cells are taken where they are the same (jobs.adoption). keep: `scores` removes the
+    weights of an unlearned model once all that reads them has run.
     """
 
     run: Name
@@ -197,6 +198,7 @@ class RunConfig(Strict):
     without_bfloat16: Literal["stop", "float32"] = "stop"
     order: list[Name] | None = Field(None, min_length=1)
     models: str | None = Field(None, min_length=1)
+    keep: Literal["all", "scores"] = "all"
     version: Literal[1] = 1
 
     @field_validator("datasets")
@@ -248,6 +250,12 @@ class RunConfig(Strict):
                     one_of(name, names, "part or experiment")
                 except ValueError as error:
                     raise ValueError(f"order: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _own_cells(self) -> RunConfig:
+        if self.keep == "scores" and self.models is not None:
+            raise ValueError("keep: scores is for a run of its own cells; leave out models")
         return self
 
     @model_validator(mode="after")

@@ -32,11 +32,12 @@ from typing import Any
 from unlearning.config import spaces
 from unlearning.config.parsing import ConfigError
 from unlearning.config.yaml_files import advice, read_yaml
+from unlearning.files import PROJECT
 from unlearning.methods import SHARE
 from unlearning.recipe import shown
 
 CONDITIONS = ("dataset", "arch", "scenario")
-FOLDER = "configs/methods"
+FOLDER = PROJECT / "configs/methods"
 LIKE = dict.fromkeys(("sample_removal", "subclass_removal"), "homogeneous_removal")
 """Scenarios that take the settings of another one, unless a block names them: classes stay."""
 BLOCKS = ("overrides", "borrowed", "tuned")

@@ -13,11 +13,14 @@ candidate k has the same place in the first dimension, the learning rate, whatev
 
 from __future__ import annotations
 
+import csv
+import functools
 import math
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
+
+from unlearning.files import PROJECT
 
 MOST_EPOCHS = 10
 """More passes are near what retraining takes: no round tries them."""
@@ -26,9 +29,8 @@ COMMON = {"lr": {"decades": 3}, "epochs": {"log": [1, MOST_EPOCHS]}}
 OWN = 2
 """Most dimensions beside the learning rate, epochs among them; a choice does not count."""
 KINDS = ("decades", "log", "linear", "share")
-LENGTH = 5
-"""Dimensions of the Sobol sequence, more than any space has."""
-SEED = 2312
+SEQUENCE = PROJECT / "configs/search_points.csv"
+"""A Sobol sequence of more dimensions than any space has: scipy.stats.qmc.Sobol(5, rng=2312)."""
 EDGE = 1 / 16
 """So much of a dimension at either end is its edge."""
 
@@ -45,7 +47,7 @@ def points(space: Space, published: Mapping[str, Any], count: int) -> list[dict[
             key: _value(space[key], published.get(key), place)
             for key, place in zip(space, row, strict=False)
         }
-        for row in _sobol(count)
+        for row in _sobol()[:count]
     ]
 
 
@@ -137,12 +139,12 @@ def whole(space: Space, defaults: Mapping[str, Any]) -> dict[str, Any]:
     return common | dict(space)
 
 
-def _sobol(count: int) -> list[list[float]]:
-    from scipy.stats import qmc  # a second to import, for a search alone
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a count that is no power of two
-        return qmc.Sobol(LENGTH, scramble=True, rng=SEED).random(count).tolist()
+@functools.cache
+def _sobol() -> list[list[float]]:
+    """The points of the sequence, kept because SciPy takes a second to import at each plan."""
+    with open(SEQUENCE, newline="", encoding="utf-8-sig") as handle:
+        _, *rows = csv.reader(handle)
+    return [[float(place) for place in row] for row in rows]
 
 
 def _value(dimension: Any, published: Any, place: float) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from unlearning.files import canonical_json
+from unlearning.files import PROJECT, canonical_json
 
 _IDENTITY = ["name", "version", "file", "checksum", "bytes", "url", "licence", "reader"]
 _SHAPE = ["classes", "train", "test", "channels", "size", "mean", "std"]
@@ -161,7 +161,7 @@ class WeightsInfo:
             raise CatalogueError(f"not the JSON of weights ({error!r}): {text[:200]}") from error
 
 
-def catalogue(path: str | Path = "configs/datasets.csv") -> dict[str, DatasetInfo]:
+def catalogue(path: str | Path = PROJECT / "configs/datasets.csv") -> dict[str, DatasetInfo]:
     """Every data set of the table at `path`, by name, in the table's order.
 
     A row is one file; the rows of one data set repeat its other columns. Raises
@@ -185,7 +185,7 @@ def catalogue(path: str | Path = "configs/datasets.csv") -> dict[str, DatasetInf
     }
 
 
-def weights_catalogue(path: str | Path = "configs/weights.csv") -> dict[str, WeightsInfo]:
+def weights_catalogue(path: str | Path = PROJECT / "configs/weights.csv") -> dict[str, WeightsInfo]:
     """Every file of pretrained weights of the table at `path`, by name, in the table's order.
 
     Raises CatalogueError (a ValueError) that names the file, line and column of the first mistake.

@@ -13,6 +13,7 @@ import dataclasses
 import gzip
 import io
 import lzma
+import os
 import pickle
 import pickletools
 import posixpath
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearning.data.catalogue import DataError, DatasetInfo, FileInfo, FormatError
+from unlearning.files import STORAGE
 from unlearning.runtime.vision import torchvision
 
 if TYPE_CHECKING:
@@ -176,12 +178,20 @@ def _gunzipped(path: Path, file: FileInfo) -> Iterator[Path]:
     bound, size = _bound(file), 0
     with tempfile.TemporaryDirectory() as folder, gzip.open(path) as packed:
         plain = Path(folder) / path.stem
-        with open(plain, "wb") as handle:
-            while chunk := packed.read(2**20):
-                size += len(chunk)
-                if size > bound:
-                    raise UnsafeArchive(f"{path}: unpacks to more than {bound} bytes")
-                handle.write(chunk)
+        try:
+            with open(plain, "wb") as handle:
+                while chunk := packed.read(2**20):
+                    size += len(chunk)
+                    if size > bound:
+                        raise UnsafeArchive(f"{path}: unpacks to more than {bound} bytes")
+                    handle.write(chunk)
+        except OSError as error:
+            if error.errno not in STORAGE:
+                raise
+            raise DataError(
+                f"{folder}: {os.strerror(error.errno)}; set TMPDIR to a folder with room for "
+                f"{path}, unpacked"
+            ) from error
         yield plain
 
 

@@ -22,13 +22,14 @@ from unlearning.config import hyperparameters
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.data.catalogue import DatasetInfo
 from unlearning.data.superclasses import subclasses
+from unlearning.files import PROJECT
 from unlearning.jobs import job as planning
 from unlearning.jobs.job import walk
 from unlearning.jobs.run import Jobs
 from unlearning.methods import ORIGINALS
 from unlearning.plan import grid
 
-FILE = "configs/costs.csv"
+FILE = PROJECT / "configs/costs.csv"
 TRAIN = "train"
 BYTES = 4  # of a logit
 TRAININGS = ("train_original", "train_oracle", "train_shadow")
@@ -177,7 +178,8 @@ class _Works:
         retain = info.train - forget
         rows = forget + min(retain, experiment.retain_evaluated or retain) + info.test
         arch = job.settings["start_arch"]
-        writes = self.weights(arch, info) + BYTES * info.classes * rows
+        kept = self.weights(arch, info) if self.planned.config.keep == "all" else 0.0
+        writes = kept + BYTES * info.classes * rows
         method = job.settings["base_method"]
         if method in ORIGINALS:
             return rows * info.classes, writes

@@ -87,10 +87,10 @@ class Progress:
         self.planned += self.left_over.pop(name, UNKNOWN)
         return text, spent
 
-    def fail(self, job: int) -> None:
-        """A job has failed; it may be tried again."""
-        self.running.pop(job, None)
+    def fail(self, job: int) -> str:
+        """A job has failed, and may be tried again: what it did."""
         self.failed += 1
+        return self.running.pop(job, ("",))[0]
 
     def elapsed(self) -> float:
         """Seconds since the first job."""

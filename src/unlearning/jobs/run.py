@@ -231,14 +231,14 @@ class Jobs:
         """The cells that are measured together and are run: one forget set and training seed."""
         return [cell for cell in self._groups[_group_key(names)] if self.runs_here(cell)]
 
-    def logits_mb(self, names: Mapping[str, Any]) -> float:
+    def logits_mb(self, names: Mapping[str, Any], shadows: bool = True) -> float:
         """MB of the logits that a job reads: of a group or of all seeds' groups, and the pool."""
         experiment = self.experiments[names["experiment"]]
         seeds = [names["train_seed"]] if "train_seed" in names else experiment.train_seeds
         groups = (self._groups[_group_key({**names, "train_seed": seed})] for seed in seeds)
-        shadows = experiment.attacks.shadows if experiment.attacks else 0
+        pool = experiment.attacks.shadows if shadows and experiment.attacks else 0
         info = self.datasets[experiment.dataset]
-        arrays = sum(map(len, groups)) + shadows
+        arrays = sum(map(len, groups)) + pool
         return arrays * 4 * info.classes * (info.train + info.test) / 1e6
 
     def priority(self, base: int, names: Mapping[str, Any]) -> int:

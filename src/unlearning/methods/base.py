@@ -17,6 +17,7 @@ from torch import nn
 from unlearning.data.batches import Images, index_batches
 from unlearning.models.base import Classifier
 from unlearning.recipe import Strict
+from unlearning.runtime.device import synchronize
 from unlearning.training import checkpoint
 from unlearning.training.loop import Diverged, accuracy
 from unlearning.training.optim import SGD
@@ -84,8 +85,7 @@ class Stopwatch:
                 self.start()
 
     def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
         return time.perf_counter()
 
 

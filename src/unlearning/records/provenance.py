@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from unlearning.files import write_text
+from unlearning.files import PROJECT, write_text
 from unlearning.runtime.determinism import deterministic
 
 PACKAGE = Path(__file__).parents[1]
@@ -87,6 +87,7 @@ def _find(module: str) -> Path | None:
     return None
 
 
+@functools.cache
 def _packages(path: Path) -> list[Path]:
     """The __init__ files that Python runs before it runs `path`."""
     inside = path.relative_to(PACKAGE).parts[:-1]
@@ -200,27 +201,35 @@ def cpu_model() -> str:
 
 
 def git_state() -> dict[str, str | bool | None]:
-    """The commit of the checkout this library runs from, and whether it has changes."""
-    status = _git("status", "--porcelain=v2", "--branch", "--untracked-files=no")
-    if status is None:
-        return {"commit": None, "dirty": None}
-    lines = status.splitlines()
-    facts = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
-    dirty = any(not line.startswith("# ") for line in lines)
-    return {"commit": facts["branch.oid"], "dirty": dirty}
+    """The commit of the checkout this library runs from, and whether it has changes.
 
-
-def _git(*arguments: str) -> str | None:
+    Without a commit `no_commit` says why: what git said, such as that there is no repository, that
+    it belongs to somebody else, or that git is missing.
+    """
     try:
         done = subprocess.run(
-            ["git", *arguments],
+            ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"],
             cwd=PACKAGE,
             capture_output=True,
             encoding="utf-8",
             errors="replace",
             timeout=20,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            env=_git_environment(),
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"commit": None, "dirty": None, "no_commit": str(error)}
+    if done.returncode:
+        said = done.stderr.strip().partition("\n")[0]
+        return {"commit": None, "dirty": None, "no_commit": said}
+    lines = done.stdout.splitlines()
+    facts = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+    dirty = any(not line.startswith("# ") for line in lines)
+    return {"commit": facts["branch.oid"], "dirty": dirty}
+
+
+def _git_environment() -> dict[str, str]:
+    """In which git sees the checkout's own repository only, none that it was unpacked in."""
+    foreign = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # a hook of another repository
+    kept = {name: value for name, value in os.environ.items() if name not in foreign}
+    ceiling = str(PROJECT.parent)
+    return kept | {"GIT_OPTIONAL_LOCKS": "0", "GIT_CEILING_DIRECTORIES": ceiling, "LC_ALL": "C"}

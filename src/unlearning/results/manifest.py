@@ -70,7 +70,7 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
         "record_sha256": sha256_file(root / file),
         **{f"{role}_sha256": record["inputs"][role] for role in INPUTS},
         **{key: record[key] for key in ("settings_sha256", "code_sha256", "started", "device")},
-        **record["git"],
+        **{key: record["git"][key] for key in ("commit", "dirty")},
         "machine": record["host"]["machine"],
         "cpu": record["host"].get("cpu"),
         "deterministic": record["host"].get("deterministic"),

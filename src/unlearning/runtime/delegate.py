@@ -13,6 +13,8 @@ import socket
 import sys
 import zlib
 
+from unlearning.runtime.interrupt import ignored
+
 FOLDER = "UNLEARNING_FORKSERVER"
 """In the environment of a command: where the server's socket is."""
 
@@ -67,8 +69,9 @@ def _pass_on(connection: socket.socket) -> list[int]:
         with contextlib.suppress(OSError):  # the job may just have ended
             connection.shutdown(socket.SHUT_WR)  # see forkserver._end_with
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, tell)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if not ignored(number):
+            signal.signal(number, tell)
     return told
 
 

@@ -15,7 +15,8 @@ from unlearning.runtime.determinism import deterministic
 def choose_device(threads: int) -> str:
     """`cuda` if there is a GPU, else `cpu`; sets torch's threads and its current GPU.
 
-    UNLEARNING_DEVICE overrides: `cpu`, `cuda` or `cuda:N`. Which GPU `cuda` then is: `gpus.take`.
+    UNLEARNING_DEVICE overrides: `cpu`, `cuda`, `cuda:N` or `mps`, the GPU of an Apple computer
+    (untested). Which GPU `cuda` then is: `gpus.take`.
 
     One thread a job makes results independent of how many cores a machine has. On a GPU sums still
     come in any order; UNLEARNING_DETERMINISTIC=1 asks for algorithms with one order alone, which
@@ -25,8 +26,14 @@ def choose_device(threads: int) -> str:
     if deterministic():
         repeat_bits()
     wanted = os.environ.get("UNLEARNING_DEVICE", "auto")
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", wanted):
-        raise ValueError(f"UNLEARNING_DEVICE must be auto, cpu, cuda or cuda:N, not {wanted!r}")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", wanted):
+        raise ValueError(
+            f"UNLEARNING_DEVICE must be auto, cpu, cuda, cuda:N or mps, not {wanted!r}"
+        )
+    if wanted == "mps":
+        if not torch.backends.mps.is_available():
+            raise ValueError("UNLEARNING_DEVICE is mps, but torch finds no Apple GPU here")
+        return wanted
     index = None if wanted == "cpu" else gpus.take(wanted)
     if index is None:
         return "cpu"
@@ -44,6 +51,14 @@ def repeat_bits() -> None:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given, before a clock is read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 class Waits(RuntimeError):

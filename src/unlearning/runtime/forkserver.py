@@ -22,12 +22,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from unlearning.runtime.delegate import FOLDER, address, print_utf8
+from unlearning.runtime.surroundings import socket_folder
 
 PRELOADED = ("torch", "safetensors.torch", "pydantic", "tqdm", "sklearn.svm")
 LIBRARY = Path(__file__).parents[1]
@@ -35,13 +35,17 @@ WORTH = 3  # jobs: fewer are done before a server is ready
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def start(also: Sequence[str] = ()) -> subprocess.Popen:
+def start(also: Sequence[str] = ()) -> subprocess.Popen | None:
     """Start a server for the commands that this process starts; it ends with this process.
 
     A command that asks before the server is ready waits for it. also: modules that it imports
-    beside PRELOADED, of this library or others.
+    beside PRELOADED, of this library or others. None, and no server, where no folder for its
+    socket can be made: commands then import torch themselves.
     """
-    with listen() as listener:
+    listener = listen()
+    if listener is None:
+        return None
+    with listener:
         return subprocess.Popen(
             [sys.executable, "-m", "unlearning.runtime.forkserver", str(listener.fileno()), *also],
             stdin=subprocess.PIPE,  # closed when this process ends, however it ends
@@ -51,9 +55,12 @@ def start(also: Sequence[str] = ()) -> subprocess.Popen:
         )
 
 
-def listen() -> socket.socket:
+def listen() -> socket.socket | None:
     """The socket of a server to be started, in a folder of its own that the environment names."""
-    os.environ[FOLDER] = tempfile.mkdtemp(prefix="unlearning-")
+    folder = socket_folder()
+    if folder is None:
+        return None
+    os.environ[FOLDER] = folder
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address())
     listener.listen(128)

@@ -7,8 +7,14 @@ import signal
 import threading
 from collections.abc import Iterator
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGIO)
-"""From a scheduler, from the keyboard, and from `forkserver` when the asking command has ended."""
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO)
+"""From a scheduler, from the keyboard, from a terminal that is closed, and from `forkserver` when
+the asking command has ended."""
+
+
+def ignored(number: int) -> bool:
+    """Whether this process is to outlive its terminal (`nohup`)."""
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
 
 
 @contextlib.contextmanager
@@ -22,7 +28,8 @@ def deferred() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield told
         return
-    before = {number: signal.signal(number, lambda n, _: told.append(n)) for number in ENDING}
+    ending = [number for number in ENDING if not ignored(number)]
+    before = {number: signal.signal(number, lambda n, _: told.append(n)) for number in ending}
     try:
         yield told
     finally:

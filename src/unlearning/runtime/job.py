@@ -23,6 +23,8 @@ PACKAGE = __name__.partition(".")[0]
 RAISE = dis.opmap["RAISE_VARARGS"]
 MEMORY = ("out of memory", "annot allocate memory", "an't allocate memory")
 """What torch, CUDA and the C library say."""
+MISSING = (errno.ENOENT, errno.ENOTDIR)
+WHERE = "run commands in the folder that holds results/ and data/ (cd there)"
 
 
 @contextlib.contextmanager
@@ -42,12 +44,15 @@ def in_one_line() -> Iterator[None]:
 def expected(error: Exception) -> str | None:
     """One line that says what is wrong and where; None for what may be a mistake of the code.
 
-    Expected are want of memory, a disk that refuses, errors of this package's own classes, and a
-    ValueError that a `raise` of this package states.
+    Expected are want of memory, a disk that refuses, a file that the command line names and that
+    is not there, errors of this package's own classes, and a ValueError that a `raise` of this
+    package states.
     """
     if _no_memory(error):
         return f"out of memory: give the job more (mem_mb), or a smaller batch ({_line(error)})"
     if isinstance(error, OSError):
+        if error.errno in MISSING and _named(error.filename):
+            return f"{error.filename}: not found in {os.getcwd()}; {WHERE}"
         if error.errno not in STORAGE:
             return _line(error) if _ours(error) else None
         where = f"{error.filename}: " if error.filename else ""
@@ -65,6 +70,12 @@ def _unread() -> bool:
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return True
+
+
+def _named(path: str | bytes | int | None) -> bool:
+    """Whether a word of the command line names the path, or the folder that it lies in."""
+    words = [word.rpartition("=")[2] for word in sys.argv[1:]]
+    return isinstance(path, str) and any(word and path.startswith(word) for word in words)
 
 
 def _no_memory(error: Exception) -> bool:
@@ -115,7 +126,9 @@ def reported() -> Iterator[None]:
     print("worked {:.3f} s, {:.3f} s of CPU, {:.0f} MB".format(*seconds, memory), flush=True)
 
 
-UNREPORTED = ("compare", "describe", "draw", "estimate", "show", "snapshot", "trace", "verify")
+UNREPORTED = (
+    *("compare", "describe", "draw", "estimate", "merge", "show", "snapshot", "trace", "verify"),
+)
 """Verbs that do not end with how long they worked: people ask for them; a figure says it."""
 
 

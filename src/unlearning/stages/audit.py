@@ -16,7 +16,7 @@ from unlearning.claims.verdicts import judge
 from unlearning.config import hyperparameters
 from unlearning.config.parsing import parse
 from unlearning.config.yaml_files import read_yaml
-from unlearning.files import read_json, write_text
+from unlearning.files import PROJECT, name_in_checkout, read_json, write_text
 from unlearning.results.manifest import read_manifest, recorded_settings
 from unlearning.results.runs import read_runs
 from unlearning.tables.render import markdown
@@ -26,16 +26,17 @@ def main(argv: list[str]) -> None:
     """Write audit.csv, .md, .tex and .html, orders.csv, and claims.csv."""
     parser = argparse.ArgumentParser(prog="unlearning audit", description=__doc__)
     parser.add_argument("--source", required=True, help="the run: runs.csv, config.json, studies")
-    parser.add_argument("--reported", required=True, help="paper/reported.csv")
-    parser.add_argument("--claims", required=True, help="paper/claims.yaml")
-    parser.add_argument("--paper-grid", required=True, help="configs/paper.yaml")
+    parser.add_argument("--reported", default=PROJECT / "paper/reported.csv", help="the table")
+    parser.add_argument("--claims", default=PROJECT / "paper/claims.yaml", help="the claims")
+    parser.add_argument("--paper-grid", default=PROJECT / "configs/paper.yaml", help="a config")
     parser.add_argument("--methods", default=hyperparameters.FOLDER, help="the settings files")
-    parser.add_argument("--extended-grid", default="configs/paper_extended.yaml", help="with more")
+    extended = PROJECT / "configs/paper_extended.yaml"
+    parser.add_argument("--extended-grid", default=extended, help="the same with more methods")
     parser.add_argument("--out", required=True, help="folder for the files")
     options = parser.parse_args(argv)
     source, out = Path(options.source), Path(options.out)
     ours = parse(read_json(source / "config.json"), str(source / "config.json"))
-    paper = parse(read_yaml(options.paper_grid), options.paper_grid)
+    paper = parse(read_yaml(options.paper_grid), str(options.paper_grid))
     reported, runs = read_reported(options.reported), read_runs(source / "runs.csv")
     recorded = recorded_settings(source)
     command = _command(options.paper_grid)
@@ -56,6 +57,7 @@ def main(argv: list[str]) -> None:
         write_text(out / f"audit.{ending}", text)
 
 
-def _command(grid: str) -> str:
+def _command(grid: str | Path) -> str:
     """What runs a grid and audits it."""
-    return f"snakemake audit --configfile {shlex.quote(grid)} --cores 16 --resources gpu=1"
+    name = shlex.quote(name_in_checkout(grid))
+    return f"snakemake audit --configfile {name} --cores 16 --resources gpu=1"

@@ -15,14 +15,17 @@ from tabulate import tabulate
 
 from unlearning.config.experiment import RunConfig
 from unlearning.config.parsing import parse
+from unlearning.config.yaml_files import read_yaml
 from unlearning.data.catalogue import DatasetInfo, catalogue, weights_catalogue
+from unlearning.files import PROJECT, name_in_checkout
 from unlearning.jobs import adoption, costs
 from unlearning.jobs.pace import pace, size
 from unlearning.jobs.run import Jobs
 from unlearning.models import ERM, PRETRAINED
+from unlearning.plan.checks import plan
 
 BACKWARD = 3  # a training step costs three forward passes
-GPUS = "configs/gpus.csv"
+GPUS = PROJECT / "configs/gpus.csv"
 ADOPTED = {
     "train_original": "adopt_model",
     "train_oracle": "adopt_model",
@@ -37,22 +40,28 @@ PRECISIONS = ("float32", "bfloat16")
 def main(argv: list[str]) -> None:
     """Print the estimate."""
     parser = argparse.ArgumentParser(prog="unlearning estimate", description=__doc__)
-    parser.add_argument("--config", required=True, help="the checked config as JSON")
+    parser.add_argument("--config", required=True, help="the config: a YAML file, or JSON")
     parser.add_argument("--costs", default=costs.FILE, help="the table of measured costs")
     parser.add_argument("--figures", nargs="*", default=[], help="the figures that are drawn")
     parser.add_argument("--cores", type=int, default=1, help="jobs that run at once")
-    parser.add_argument("--gpu", default="a100", help=f"the GPU, a row of {GPUS}")
+    parser.add_argument("--gpu", default="a100", help=f"the GPU, a row of {name_in_checkout(GPUS)}")
     options = parser.parse_args(argv)
-    config = parse(json.loads(options.config), "--config")
-    needs = (
-        adoption.wanted(Jobs(config, catalogue() | config.own_datasets)) if config.models else {}
-    )
+    config = _read(options.config)
+    known = catalogue() | config.own_datasets
+    needs = adoption.wanted(Jobs(config, known)) if config.models else {}
     given = adoption.given(config, needs, f"results/{config.run}", "--config")
     table = costs.read(options.costs)
     found = Estimate(config, table, options.figures, options.gpu, taken=given.taken)
     print(found.text(options.cores))
     if config.models:
         print(given.line())
+
+
+def _read(given: str) -> RunConfig:
+    """A config in a file, or one that was checked before as JSON, as the workflow gives it."""
+    if given.startswith("{"):
+        return parse(json.loads(given), "--config")
+    return plan(read_yaml(given), given, catalogue())[0]
 
 
 def stated_gpus(path: str | Path = GPUS) -> dict[str, dict[str, float]]:
@@ -234,16 +243,18 @@ class Estimate:
 
     def _basis(self) -> list[str]:
         lines = [
-            f"Measured costs: {costs.FILE}; this machine takes {self.factor:.2f} times as long as "
-            "the one that they were measured on (20 training steps, timed now)."
+            f"Measured costs: {name_in_checkout(costs.FILE)}; this machine takes "
+            f"{self.factor:.2f} times as long as the one that they were measured on (20 "
+            "training steps, timed now)."
         ]
         for precision in sorted(set(self.on_gpu)):
             lines.append(
                 f"GPU: {self.gpu}, {precision}: {self.rates[precision]:.3g} "
-                f"operations a second, stated in {GPUS}, not measured here: convolutions of images "
-                "of 224 pixels (float32: in TF32 where the GPU has it). Smaller images and ViT's "
-                "products of matrices, which are no TF32, take longer; pretrained weights and "
-                "start-up are not in it. Methods with a stop rule are counted to their last epoch."
+                f"operations a second, stated in {name_in_checkout(GPUS)}, not measured here: "
+                "convolutions of images of 224 pixels (float32: in TF32 where the GPU has it). "
+                "Smaller images and ViT's products of matrices, which are no TF32, take longer; "
+                "pretrained weights and start-up are not in it. Methods with a stop rule are "
+                "counted to their last epoch."
             )
         for kind, source in sorted(self.scaled.items()):
             lines.append(f"not measured: {kind}: {source}")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from unlearning.files import write_text
+from unlearning.files import PROJECT, write_text
 from unlearning.report.page import report
 
 
 def main(argv: list[str]) -> None:
     """Write the page from a run's files and what was made of them."""
     parser = argparse.ArgumentParser(prog="unlearning report", description=__doc__)
-    parser.add_argument("--template", required=True, help="workflow/report/report.html")
+    template = PROJECT / "workflow/report/report.html"
+    parser.add_argument("--template", default=template, help="the page without its content")
     parser.add_argument("--source", required=True, help="the run: config.json, manifest.csv")
     parser.add_argument("--made", required=True, help="claims.csv, audit.csv, tables/, figures/")
     parser.add_argument("--rulegraph", required=True, help="text of `snakemake --rulegraph`")

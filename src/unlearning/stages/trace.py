@@ -16,7 +16,7 @@ from unlearning.claims import pages, verdicts
 from unlearning.claims.statements import FILES, read_claims
 from unlearning.config.parsing import parse
 from unlearning.config.yaml_files import read_yaml
-from unlearning.files import read_json
+from unlearning.files import PROJECT, read_json
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.results.manifest import INPUTS, recorded_settings
 from unlearning.results.runs import scenario_table
@@ -227,8 +227,9 @@ def main(argv: list[str]) -> None:
         help="what names the row (a value, or column=value), and last the column",
     )
     parser.add_argument("--made", help="the folder with tables/ and audit.csv, if another")
-    parser.add_argument("--paper", default="paper", help="folder of reported.csv and claims.yaml")
-    parser.add_argument("--paper-grid", default="configs/paper.yaml", help="the paper's grid")
+    paper, grid = PROJECT / "paper", PROJECT / "configs/paper.yaml"
+    parser.add_argument("--paper", default=paper, help="folder of reported.csv and claims.yaml")
+    parser.add_argument("--paper-grid", default=grid, help="the paper's grid")
     parser.add_argument("--json", action="store_true", help="as JSON, with every value")
     options = parser.parse_args(argv)
     run = Run(Path(options.run), Path(options.made or options.run))

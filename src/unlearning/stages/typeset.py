@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,12 +20,13 @@ import pandas as pd
 
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.config.hyperparameters import defined
-from unlearning.files import whole, write_json
+from unlearning.files import PROJECT, whole, write_json
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.plan.checks import resolved
 from unlearning.report import quotes
 from unlearning.results.manifest import recorded_settings
+from unlearning.results.runs import read_runs, status_note
 from unlearning.tables import evaluation, removal, study_layouts
 from unlearning.tables.render import Section, probability
 from unlearning.tables.study_layouts import LAYOUTS as STUDIES
@@ -169,8 +171,8 @@ def _records(path: Path) -> list[dict[str, str]]:
 def typeset(document: Path, source: Path, made: Path, out: Path) -> list[str]:
     """Write the PDF, whole or not at all, and return Typst's warnings.
 
-    Raises ValueError with Typst's message if the document asks for what the run lacks, and
-    FileNotFoundError for a file that is missing.
+    Raises ValueError with Typst's message and the cells that are not ok if the document asks for
+    what the run lacks, and FileNotFoundError for a file that is missing.
     """
     import matplotlib
     import typst
@@ -195,16 +197,31 @@ def typeset(document: Path, source: Path, made: Path, out: Path) -> list[str]:
             )
         except typst.TypstError as error:
             reason = (error.diagnostic or error.message).replace(f"{root}/", "")
+            missing = re.search(r"no number named [^:\s]+", reason)
+            if missing:
+                reason = missing[0] + lost_cells(read_runs(source / "runs.csv"))
             raise ValueError(f"{document}: {reason}") from error
     with whole(out) as temporary:
         temporary.write_bytes(pdf)
     return [warning.message for warning in warnings]
 
 
+def lost_cells(runs: pd.DataFrame) -> str:
+    """Why a number may be missing: the methods of the text of which no cell is ok."""
+    lost = []
+    for (scenario, method), cells in runs.groupby(["scenario", "method"], sort=False):
+        if method in ("duck", *REFERENCES) and not (cells["status"] == "ok").any():
+            lost.append(f"{method} in {scenario.replace('_', ' ')}: {status_note(cells)}")
+    if not lost:
+        return " in this run: it was not measured, or its rows are missing"
+    return f" ({'; '.join(lost)}): change these settings, or make `snakemake report` without paper"
+
+
 def main(argv: list[str]) -> None:
     """Typeset the document of one run."""
     parser = argparse.ArgumentParser(prog="unlearning typeset", description=__doc__)
-    parser.add_argument("--document", required=True, type=Path, help="the document, a Typst file")
+    document = PROJECT / "paper/paper.typ"
+    parser.add_argument("--document", default=document, type=Path, help="the document, for Typst")
     parser.add_argument("--source", required=True, type=Path, help="the folder with runs.csv")
     parser.add_argument(
         "--made", required=True, type=Path, help="the folder with tables, figures, audit, claims"

@@ -25,8 +25,8 @@ ASIDE = (
     *("adopted_from", "adopting_code_sha256"),
 )
 """Columns that say when, where and by which code; beside them all that begin as one of COSTS."""
-NO_SETTING = ("models",)
-"""Keys of a config that say where models come from, not what they are."""
+NO_SETTING = ("models", "keep")
+"""Keys of a config that say where models come from and whether they stay, not what they are."""
 NAMING = ("metric", "measure", "quantity")
 """Columns that may say that a whole row is about a cost."""
 IDENTITY = (

@@ -19,10 +19,11 @@ from unlearning.files import load_tensors, save_tensors
 from unlearning.models.base import Classifier
 from unlearning.recipe import Recipe, lr_factor
 from unlearning.runtime import interrupt
+from unlearning.runtime.device import synchronize
 from unlearning.seeds import seed_for
 from unlearning.training.optim import SGD
 
-EVALUATION_BATCH = {"cpu": 100, "cuda": 5000}  # what the caches hold; what fills a GPU
+EVALUATION_BATCH = {"cpu": 100, "cuda": 5000, "mps": 5000}  # what the caches hold; what fills a GPU
 
 write_line = functools.partial(print, flush=True)
 
@@ -75,7 +76,7 @@ def train(
         for epoch in epochs:
             start = time.perf_counter()
             loss = _epoch(model, data, indices, recipe, optimizer, loss_of, at, seed, told)
-            _synchronise(data.images.device)
+            synchronize(data.images.device)
             at.seconds += time.perf_counter() - start
             if loss is not None:
                 if not math.isfinite(loss):
@@ -231,8 +232,3 @@ def _set_random(generator: torch.Generator, states: dict[str, torch.Tensor]) -> 
         torch.set_rng_state(states["dropout"])
     if "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"])
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
