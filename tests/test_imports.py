@@ -14,6 +14,7 @@ CONTRACTS = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8
     "importlinter"
 ]["contracts"]
 BY_NAME = {
+    "__init__.py": "unlearning.library.public",
     "runtime/job.py": "unlearning.stages.VERB",
     "runtime/forkserver.py": "PRELOADED and what Snakemake asks for, then unlearning.runtime.job",
     "runtime/vision.py": "torchvision",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,16 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the images are, and where `batch` gives them."""
+        return self.images.device
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of one image: [C, H, W]."""
+        return self.images.shape[1:]
+
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 [B, C, H, W] to normalised float32 of the same shape, channels-last in memory."""
         scale = (255 * self.std).view(-1, 1, 1)
@@ -37,6 +48,12 @@ class Images:
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised images [B, C, H, W] and labels [B] at `indices` [B], without augmentation."""
         return self.normalise(self.images[indices]), self.labels[indices]
+
+    def batches(
+        self, chunks: Iterable[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """`batch` of each of some `indices`, one after the other."""
+        return map(self.batch, chunks)
 
 
 @dataclass(frozen=True)

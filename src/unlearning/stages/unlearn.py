@@ -19,6 +19,7 @@ from unlearning import methods
 from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, given, retained
 from unlearning.files import DamagedFile, load_tensors, read_json, save_tensors
+from unlearning.library.run import run, typed
 from unlearning.methods.base import Impossible, Problem
 from unlearning.metrics.evaluated import chosen
 from unlearning.models.base import Classifier
@@ -34,7 +35,7 @@ from unlearning.records.record import (
 from unlearning.records.stored import load_model
 from unlearning.runtime.device import choose_device, usable_precision
 from unlearning.seeds import seed_for
-from unlearning.training.loop import Diverged, accuracy, check_finite, predict
+from unlearning.training.loop import Diverged, accuracy, predict
 from unlearning.training.optim import SGD
 from unlearning.training.start import state_file
 
@@ -96,14 +97,7 @@ def main(argv: list[str]) -> None:
     built = {**settings, "precision": precision}
     model = load_model(built, dataset, options.start)
     problem = _problem(settings, dataset, split, method.TOUCHES, state(precision))
-    sized = methods.in_images(
-        settings["base_method"],
-        settings["hyperparameters"],
-        len(problem.forget),
-        len(problem.retain),
-        len(problem.retained_classes),
-    )
-    hyperparameters = method.Settings(**sized)
+    hyperparameters = typed(settings["base_method"], settings["hyperparameters"], problem)
     if "surrogate" in method.TOUCHES:
         problem.surrogate = method.surrogates(hyperparameters, dataset.train)
     if settings["base_method"] not in UNTIMED:
@@ -111,11 +105,8 @@ def main(argv: list[str]) -> None:
     problem.whole.start()
     problem.reference = _reference(model, dataset, split, evaluated)
     status, reason = "ok", ""
-    problem.stopwatch.start()
     try:
-        model = method.unlearn(model, problem, hyperparameters)
-        problem.stopwatch.stop()
-        check_finite(model)
+        model = run(settings["base_method"], model, problem, hyperparameters)
     except Diverged as error:
         status, reason = "diverged", str(error)
     except ValueError as error:
@@ -205,7 +196,6 @@ def _problem(
     device = dataset.train.images.device
     keys = ("dataset", "arch", "scenario", "split", "train_seed", "method", "unlearn_seed")
     seed = seed_for("unlearn", *(settings[key] for key in keys))
-    torch.manual_seed(seed)
     retain, forget = retained(split["forget"], len(dataset.train)), np.array(split["forget"])
     if share := settings.get("given"):
         retain, forget = (given(share, part, split["dataset"]) for part in (retain, forget))
