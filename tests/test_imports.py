@@ -19,6 +19,7 @@ BY_NAME = {
     "runtime/forkserver.py": "PRELOADED and what Snakemake asks for, then unlearning.runtime.job",
     "runtime/vision.py": "torchvision",
     "models/__init__.py": "unlearning.models.FAMILY",
+    "models/factory.py": "the module of a network of the user's own",
     "methods/__init__.py": "unlearning.methods.METHOD",
     "stages/draw.py": "a figure's script",
 }

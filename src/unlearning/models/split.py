@@ -8,7 +8,7 @@ from torch import nn
 from unlearning.models.base import Classifier
 
 
-def split(network: nn.Module, head: str) -> Classifier:
+def split(network: nn.Module, head: str, head_dropout: float = 0.0) -> Classifier:
     """The network as embedding and head; takes the head out of `network`.
 
     head: the name of its final linear layer, as in `network.named_modules()`, e.g. `fc`,
@@ -22,7 +22,7 @@ def split(network: nn.Module, head: str) -> Classifier:
         )
     layer = network.get_submodule(head)
     _put(network, head, nn.Identity())
-    return Classifier(network, layer)
+    return Classifier(network, layer, head_dropout)
 
 
 def joined(model: Classifier, head: str) -> nn.Module:

@@ -55,7 +55,8 @@ def main(argv: list[str]) -> None:
     A method that diverges, or that cannot do what is asked with this forget set, leaves a cell
     of the status `diverged` or `failed` with a reason; the model of a failed one is its start.
 
-    An original's logits are cut out of `--evaluated`, which it needs; for a method they give the
+    An original's logits are cut out of `--evaluated`, which it needs unless it is a model that
+    was unlearned elsewhere; for a method they give the
     reference of the stop rule. With `retain_evaluated` in the settings the training images are D_f
     and a fixed sample of so many others. Cut rows are the bits of an evaluation of all images; of
     one of the sample alone, whose batches are others, the last bits may differ.
@@ -83,10 +84,13 @@ def main(argv: list[str]) -> None:
     record = new_record(settings, inputs, modules)
     start = read_record(options.start_record)
     check_made(options.start, "model", start, record["inputs"]["start"])
-    stated = _evaluated_record(options.evaluated, settings["base_method"], record["inputs"])
+    stated = _evaluated_record(options.evaluated, settings, record["inputs"])
     evaluated = load_tensors(options.evaluated) if options.evaluated else None
     device = choose_device(settings["threads"])
-    dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
+    moments = settings.get("normalisation")
+    dataset = load_dataset(
+        options.data, settings["evaluation"], device, record["inputs"]["data"], moments
+    )
     split = read_json(options.split)
     check_split(split, options.split)
 
@@ -121,8 +125,8 @@ def main(argv: list[str]) -> None:
     before = stated["test_seconds"] if problem.reference and evaluated else 0.0
     at = chosen(split, len(dataset.train), settings.get("retain_evaluated"))
     at = None if at is None else torch.from_numpy(at)
-    original = settings["base_method"] in methods.ORIGINALS
-    outputs = _cut(evaluated, at) if original else _outputs(model, dataset, at)
+    known = settings["base_method"] in methods.ORIGINALS and evaluated is not None
+    outputs = _cut(evaluated, at) if known else _outputs(model, dataset, at)
     if status == "ok" and not _finite(outputs):
         status, reason = "diverged", "logits are not finite"
     if status != "ok":
@@ -165,15 +169,16 @@ def _finite(outputs: Mapping[str, torch.Tensor]) -> bool:
 
 
 def _evaluated_record(
-    path: str | None, method: str, inputs: Mapping[str, str]
+    path: str | None, settings: Mapping[str, Any], inputs: Mapping[str, str]
 ) -> dict[str, Any] | None:
     """The record beside the outputs of `evaluate`; None without a path.
 
     Raises ValueError if an original has no path or the oracle, whose start is no original, has
     one, and DamagedFile if they are not of this cell's data and start.
     """
+    method = settings["base_method"]
     if path is None:
-        if method in methods.ORIGINALS:
+        if method in methods.ORIGINALS and "weights_sha256" not in settings:
             raise ValueError(f"{method} needs --evaluated, the logits that `evaluate` wrote")
         return None
     if method == "oracle":
