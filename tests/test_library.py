@@ -22,6 +22,7 @@ from workspace import PROJECT
 import unlearning
 from unlearning import methods
 from unlearning.config import hyperparameters
+from unlearning.data import samples
 from unlearning.data.batches import load_dataset
 from unlearning.data.splits import retained
 from unlearning.files import load_tensors, read_json
@@ -155,6 +156,13 @@ def test_tensors_data_sets_and_loaders_give_the_same_model(workers, network, par
     found = run(network, loaders)
     assert same(found.model, run(network, map(tensors, parts)).model)
     assert not same(found.model, network)
+
+
+def test_positions_of_several_parts_keep_their_order(images):
+    parts = [samples.part(name, Subset(images, at)) for name, at in (("a", [4, 5]), ("b", [0, 1]))]
+    found = samples.Samples(parts, torch.device("cpu")).batch(torch.tensor([3, 0, 2, 1]))
+    for got, expected in zip(found, images[[1, 4, 0, 5]], strict=True):
+        assert torch.equal(got, expected)
 
 
 def test_a_collate_function_is_used(network, parts):

@@ -157,9 +157,9 @@ def test_counts_of_batches_may_be_missing(resnet):
 
 def test_outputs_are_put_into_the_order_of_the_classes():
     state = {"head.weight": torch.arange(6.0).view(3, 2), "head.bias": torch.arange(3.0)}
-    found = reordered(state, ["dog", "Cat ", "eel"], ["cat", "dog", "eel"], "saved.pth")
-    assert found["head.bias"].tolist() == [1, 0, 2]
-    assert found["head.weight"].tolist() == [[2, 3], [0, 1], [4, 5]]
+    found = reordered(state, ["dog", "eel", "Cat "], ["cat", "dog", "eel"], "saved.pth")
+    assert found["head.bias"].tolist() == [2, 0, 1]
+    assert found["head.weight"].tolist() == [[4, 5], [0, 1], [2, 3]]
     for names, words in (
         (["dog", "cat", "ox"], "'ox' is no class"),
         (["dog", "cat", "cat"], "one"),

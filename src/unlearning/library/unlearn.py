@@ -86,17 +86,16 @@ def unlearn(
     cannot do it with these images; `training.loop.Diverged` if a loss or weight is not finite.
     """
     place = torch.device(device) if device is not None else _device_of(model)
+    scenario = "homogeneous_removal" if forget_classes is None else "class_removal"
+    values = settings_of(method, preset, settings, scenario)
+    touched = methods.load(method).TOUCHES
+    named = {"forget": forget, "retain": retain}
+    parts = {k: samples.part(k, data) for k, data in named.items() if k in touched}
+    moments = _moments(mean, std)
     with undisturbed(seed):
         classifier = _classifier(model, head, place)
-        touched = methods.load(method).TOUCHES
-        scenario = "homogeneous_removal" if forget_classes is None else "class_removal"
-        values = settings_of(method, preset, settings, scenario)
-        named = {"forget": forget, "retain": retain}
-        parts = {k: samples.part(k, data) for k, data in named.items() if k in touched}
-        moments = _moments(mean, std)
-        data = Samples(list(parts.values()), place, seed, *moments)
         problem = Problem(
-            train=data,
+            train=Samples(list(parts.values()), place, seed, *moments),
             **_positions(parts, place),
             scenario=scenario,
             classes=classifier.head.out_features,
@@ -105,20 +104,14 @@ def unlearn(
             seed=seed,
         )
         _check_classes(problem, parts)
-        if not isinstance(model, Classifier) and parts:
-            whole = copy.deepcopy(model).to(place)
-            check_split(whole, classifier, head, data.batch(torch.arange(min(2, len(data))))[0])
-        typed_settings = _typed(method, values, problem)
-        problem.reference = _reference(stop_reference, typed_settings, classifier, problem)
-        problem.surrogate = _surrogate(method, surrogate, typed_settings, data, moments)
-        found = run(method, classifier, problem, typed_settings)
+        _check_head(model, classifier, head, problem.train)
+        chosen = _typed(method, values, problem)
+        problem.reference = _reference(stop_reference, chosen, classifier, problem)
+        problem.surrogate = _surrogate(method, surrogate, chosen, problem.train, moments)
+        found = run(method, classifier, problem, chosen)
     network = found if isinstance(model, Classifier) else joined(found, head)
-    return Result(
-        _like(network, model),
-        problem.stopwatch.seconds,
-        problem.updates,
-        problem.history,
-    )
+    _restore(network, model)
+    return Result(network, problem.stopwatch.seconds, problem.updates, problem.history)
 
 
 def function(method: str) -> Callable[..., Result]:
@@ -184,6 +177,13 @@ def _classifier(model: nn.Module, head: str, place: torch.device) -> Classifier:
     return twin.requires_grad_(True).to(place, memory_format=torch.channels_last)
 
 
+def _check_head(model: nn.Module, classifier: Classifier, head: str, data: Samples) -> None:
+    """Raise ValueError if the copy, split at `head`, does not give the logits of the model."""
+    if not isinstance(model, Classifier):
+        some, _ = data.batch(torch.arange(min(2, len(data))))
+        check_split(copy.deepcopy(model).to(data.device), classifier, head, some)
+
+
 def _positions(parts: Mapping[str, samples.Part], place: torch.device) -> dict[str, torch.Tensor]:
     """Where the images of each part are in all of them; none of a part that is not there."""
     found, first = {}, 0
@@ -208,8 +208,8 @@ def _check_classes(problem: Problem, parts: Mapping[str, samples.Part]) -> None:
             f"forget_classes: class {strange[0]} is outside 0..{problem.classes - 1}, the outputs "
             "of the model"
         )
-    labels = problem.train.labels.cpu() if parts else gone
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < problem.classes:
+    labels = problem.train.labels.cpu()
+    if not 0 <= int(labels.min()) <= int(labels.max()) < problem.classes:
         worst = int(labels.max()) if int(labels.min()) >= 0 else int(labels.min())
         raise ValueError(f"label {worst} is outside 0..{problem.classes - 1}, the model's outputs")
     for name in parts if len(gone) else ():
@@ -266,15 +266,14 @@ def _surrogate(method: str, given: Any, settings: Strict, data: Samples, moments
     return methods.load(method).surrogates(settings, data)
 
 
-def _like(network: nn.Module, given: nn.Module) -> nn.Module:
-    """The network on the device of `given`, each module in its mode, each weight trained or not."""
+def _restore(network: nn.Module, given: nn.Module) -> None:
+    """Put the network on the device of `given`, with its modes and its requires_grad."""
     network.to(_device_of(given))
     _set_modes(network, _modes(given))
     trained = dict(given.named_parameters())
     for name, weight in network.named_parameters():
         weight.requires_grad_(trained[name].requires_grad)
         weight.grad = None
-    return network
 
 
 def _modes(model: nn.Module) -> dict[str, bool]:
