@@ -408,44 +408,50 @@ def test_its_logits_are_those_of_the_network_itself(followed):
     assert torch.allclose(load_tensors(stored)["test_logits"], logits, atol=1e-4)
 
 
-def test_a_model_that_was_unlearned_elsewhere_stands_beside_duck(followed):
+@pytest.fixture(scope="module")
+def beside(followed):
+    """The same after the page's second part, and what was planned before its command."""
     added = block("yaml", "added to mine.yaml").partition("\n")[2]
-    config = followed.root / "mine.yaml"
-    config.write_text(block("yaml", "mine.yaml") + added, encoding="utf-8")
+    text = block("yaml", "mine.yaml") + added
+    (followed.root / "mine.yaml").write_text(text, encoding="utf-8")
     counts = followed.planned(config="mine.yaml")
-    assert (counts["take_unlearned"], counts["unlearn"]) == (1, 1)
-    assert {"take_original", "evaluate", "train_original", "paper"}.isdisjoint(counts)
     status, text = followed.command(*command(1))
     assert status == 0, text
-    runs, text = tables(followed)
+    return followed, counts
+
+
+def test_a_model_that_was_unlearned_elsewhere_stands_beside_duck(beside):
+    space, counts = beside
+    assert (counts["take_unlearned"], counts["unlearn"]) == (1, 1)
+    assert {"take_original", "evaluate", "train_original", "paper"}.isdisjoint(counts)
+    runs, text = tables(space)
     theirs = runs.loc["theirs"]
     assert theirs["status"] == "ok" and float(theirs["forget_test_accuracy"]) < 0.2
     assert theirs["unlearning_seconds"] == theirs["touches"] == theirs["official_seconds"] == ""
     row = next(line for line in text.splitlines() if line.startswith("| theirs"))
     cells = [cell.strip() for cell in row.split("|")]
     assert cells[2:4] == ["–", "given"] and cells[-3] == "–"
-    assert followed.planned(config="mine.yaml") == {}
+    assert space.planned(config="mine.yaml") == {}
 
 
-def test_an_absent_file_is_a_missing_cell_and_a_replaced_one_a_new_model(followed):
-    added = block("yaml", "added to mine.yaml").partition("\n")[2]
-    config = followed.root / "mine.yaml"
-    config.write_text(block("yaml", "mine.yaml") + added, encoding="utf-8")
-    file = followed.root / "theirs/class_removal/class-0/0.safetensors"
+def test_an_absent_file_is_a_missing_cell_and_a_replaced_one_a_new_model(beside):
+    space, _ = beside
+    file = space.root / "theirs/class_removal/class-0/0.safetensors"
     kept = file.read_bytes()
     save_tensors(file, {name: tensor + 1e-3 for name, tensor in load_tensors(file).items()})
-    counts = followed.planned(config="mine.yaml")
+    counts = space.planned(config="mine.yaml")
     assert counts.get("take_unlearned") == counts.get("unlearn") == 1
     file.unlink()
-    other = config.with_name("absent.yaml")
-    other.write_text(config.read_text().replace("run: mine", "run: absent"), encoding="utf-8")
-    status, text = followed.snakemake("results/absent/runs.csv", config="absent.yaml")
+    text = (space.root / "mine.yaml").read_text(encoding="utf-8")
+    absent = text.replace("run: mine", "run: absent")
+    (space.root / "absent.yaml").write_text(absent, encoding="utf-8")
+    status, text = space.snakemake("results/absent/runs.csv", config="absent.yaml")
+    file.write_bytes(kept)
     assert status == 0, text
-    runs = pd.read_csv(followed.root / "results/absent/runs.csv", dtype=str).set_index("method")
+    runs = pd.read_csv(space.root / "results/absent/runs.csv", dtype=str).set_index("method")
     assert runs.loc["theirs", "status"] == "missing"
     reason = "theirs/class_removal/class-0/0.safetensors is not there"
     assert runs.loc["theirs", "reason"] == reason
-    file.write_bytes(kept)
 
 
 def take(space, **changes):
@@ -473,3 +479,22 @@ def test_a_wrong_order_of_classes_or_another_network_stops_in_a_line(followed):
     status, text = take(followed, weights="mine/other.pth")
     assert status == 1
     assert "error: mine/other.pth: does not fit my_net:MyNet@fc: no " in text
+
+
+def test_another_run_takes_such_models_as_it_takes_ours(beside):
+    space, _ = beside
+    text = (space.root / "mine.yaml").read_text(encoding="utf-8")
+    again = text.replace("run: mine", "run: again\nmodels: results/mine")
+    (space.root / "again.yaml").write_text(again, encoding="utf-8")
+    counts = space.planned("results/again/runs.csv", config="again.yaml")
+    assert (counts["adopt_model"], counts["adopt_outputs"], counts["adopt_cell"]) == (2, 1, 3)
+    assert {"take_original", "take_unlearned", "unlearn"}.isdisjoint(counts)
+    file = space.root / "mine/original.pth"
+    kept = file.read_bytes()
+    saved = torch.load(file, weights_only=True)
+    saved["state_dict"]["fc.bias"] += 1e-3
+    torch.save(saved, file)
+    counts = space.planned("results/again/runs.csv", config="again.yaml")
+    assert counts["take_original"] == counts["evaluate"] == 1
+    assert (counts["adopt_model"], counts["adopt_cell"], counts["unlearn"]) == (1, 1, 2)
+    file.write_bytes(kept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from string import Formatter
@@ -124,13 +124,11 @@ def factory_file(arch: str) -> Path:
 
     Raises ValueError if there is none in this folder or on Python's path.
     """
-    module, folders = arch.partition(":")[0], [os.getcwd(), *sys.path]
-    found = None
+    module, found = arch.partition(":")[0], None
+    folders: Iterable[str] | None = [os.getcwd(), *sys.path]
     for name in module.split("."):
-        found = PathFinder.find_spec(name, folders)
+        found = PathFinder.find_spec(name, folders) if folders else None
         folders = found.submodule_search_locations if found else None
-        if found is None or (folders is None and name != module.rpartition(".")[2]):
-            break
     if found is None or not found.origin:
         raise ValueError(f"original.arch: there is no module {module} here or on Python's path")
     return Path(found.origin)

@@ -120,7 +120,7 @@ def refuse_mixed_code(rows: Iterable[Mapping[str, Any]], config: RunConfig) -> N
         cell = f"{row['experiment']} {row['split']} train seed {row['train_seed']}"
         for part in codes:
             if row.get(part):
-                method = row["method" if row["settings_from"] == GIVEN else "base_method"]
+                method = row["method" if row.get("settings_from") == GIVEN else "base_method"]
                 key = row["arch"], method, part.removesuffix("_sha256")
                 seen.setdefault(key, {}).setdefault(row[part], cell)
     for (arch, method, part), versions in seen.items():
