@@ -95,7 +95,7 @@ class Experiment(Strict):
     @field_validator("training")
     @classmethod
     def _trained(cls, training: Recipe | None, info: ValidationInfo) -> Recipe | None:
-        if training is None and info.data.get("original") is None:
+        if training is None and info.data.get("original", "wrong") is None:
             raise ValueError("this required key is missing")
         return training
 
