@@ -109,6 +109,9 @@ class Reader:
         self.read.append(indices.tolist())
         return self.data.batch(indices)
 
+    def batches(self, chunks):
+        return map(self.batch, chunks)
+
 
 def test_each_epoch_is_one_shuffled_pass_over_both_parts_together(
     make_images, make_model, make_problem

@@ -217,6 +217,30 @@ MISTAKES = {
         'pair[0]["objective"]',
         "test_tune.py::test_the_highest_mean_less_its_spread_is_chosen_and_the_first_of_equals",
     ),
+    "a library that leaves its seed behind": (
+        "library/unlearn.py",
+        "            random.setstate(kept[0])",
+        "            pass",
+        "test_library.py::test_the_model_its_modes_and_the_global_generators_stay",
+    ),
+    "images of a user read by their place in the batch": (
+        "data/samples.py",
+        "return images[back], labels[back]",
+        "return images, labels",
+        "test_library.py::test_positions_of_several_parts_keep_their_order",
+    ),
+    "outputs of a given model in another order": (
+        "models/foreign.py",
+        "theirs.index(name) for name in ours",
+        "ours.index(name) for name in theirs",
+        "test_own_model.py::test_outputs_are_put_into_the_order_of_the_classes",
+    ),
+    "a given model known by its path": (
+        "plan/identity.py",
+        '{"weights_sha256": _hash(weights)}',
+        '{"weights_sha256": str(weights)}',
+        "test_own_model.py::test_the_identity_is_the_content_and_not_the_path",
+    ),
     "no guard of the data": (
         "methods/base.py",
         "if part not in self.touches:",

@@ -16,7 +16,7 @@ from workspace import PROJECT, Workspace
 sys.path.insert(0, str(PROJECT / "workflow/scripts"))
 import write_costs
 
-from unlearning.config.experiment import SAME_MODELS
+from unlearning.config.agreement import SAME_MODELS
 from unlearning.data.catalogue import catalogue
 from unlearning.jobs import costs, pace
 from unlearning.models import build

@@ -1,4 +1,4 @@
-"""One set of versions: requirements.txt, pyproject.toml and environment.yml agree."""
+"""One set of versions: requirements.txt and environment.yml pin what pyproject.toml allows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from workspace import PROJECT
 
 
@@ -25,27 +26,38 @@ PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 CONDA = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"]
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        PYPROJECT["project"]["dependencies"],
-        PYPROJECT["project"]["optional-dependencies"]["dev"],
-        PYPROJECT["build-system"]["requires"],
-        CONDA[-1]["pip"],
-    ],
-    ids=["dependencies", "dev", "build", "environment.yml"],
-)
-def test_versions_are_those_of_requirements(lines):
-    named = pins(lines)
-    assert named
-    assert named.items() <= REQUIREMENTS.items()
+PROJECT_TABLE = PYPROJECT["project"]
+EXTRAS = PROJECT_TABLE["optional-dependencies"]
+WANTED = [
+    *PROJECT_TABLE["dependencies"],
+    *(line for lines in EXTRAS.values() for line in lines),
+    *PYPROJECT["build-system"]["requires"],
+]
 
 
-def test_conda_installs_what_the_project_imports():
-    wanted = PYPROJECT["project"]["dependencies"]
-    wanted = wanted + PYPROJECT["project"]["optional-dependencies"]["dev"]
-    assert pins(CONDA[-1]["pip"]) == pins(wanted)
+def ranges(lines):
+    """{name: versions allowed} of requirements, the project's own extras left out."""
+    found = map(Requirement, lines)
+    return {one.name.lower(): one.specifier for one in found if one.name != "unlearning"}
+
+
+@pytest.mark.parametrize(("name", "allowed"), ranges(WANTED).items())
+def test_a_range_holds_the_version_of_requirements_and_later_ones(name, allowed):
+    assert REQUIREMENTS[name] in allowed
+    assert {part.operator for part in allowed} == {">="}
+
+
+def test_conda_installs_the_versions_of_requirements():
+    installed = pins(CONDA[-1]["pip"])
+    assert installed.items() <= REQUIREMENTS.items()
+    assert installed.keys() == ranges(WANTED).keys() - {"setuptools"}
     assert "python=3.11" in CONDA
+
+
+def test_the_extras_of_a_run_are_what_the_workflow_needs():
+    assert {*EXTRAS} == {"report", "workflow", "dev"}
+    assert "unlearning[report]" in EXTRAS["workflow"]
+    assert {"torchvision", "snakemake"}.isdisjoint(ranges(PROJECT_TABLE["dependencies"]))
 
 
 def test_torch_and_torchvision_are_a_pair():

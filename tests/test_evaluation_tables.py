@@ -223,3 +223,24 @@ def test_symbols_of_image_sets_are_set_as_symbols(folder):
         "$D_{f}$", "D$_{f}$"
     )
     assert "D<sub>f</sub>" in (folder / "oracle_distance.html").read_text(encoding="utf-8")
+
+
+def test_an_original_from_elsewhere_is_named_in_each_table_that_rests_on_it(tmp_path):
+    runs = measured_runs()
+    runs["settings_from"] = ""
+    runs.loc[runs["method"] == "original", "settings_from"] = "given"
+    runs[runs["method"] != "oracle"].to_csv(tmp_path / "runs.csv", index=False)
+    tabulate(tmp_path / "runs.csv", tmp_path)
+    for scenario in ("class_removal", "homogeneous_removal"):
+        text = (tmp_path / f"{scenario}.md").read_text(encoding="utf-8")
+        assert text.count("original: made elsewhere") == text.count("There is no oracle") > 0
+    membership = (tmp_path / "membership.md").read_text(encoding="utf-8")
+    titles = membership.count("**Membership inference")
+    assert membership.count("The original was trained elsewhere") == titles == 2
+
+
+def test_an_original_that_was_trained_here_is_no_matter(folder):
+    assert "original" not in pd.read_csv(folder / "membership.csv")
+    for name in ("membership", "class_removal"):
+        assert "elsewhere," not in (folder / f"{name}.md").read_text(encoding="utf-8")
+        assert "trained elsewhere" not in (folder / f"{name}.md").read_text(encoding="utf-8")

@@ -14,10 +14,12 @@ CONTRACTS = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8
     "importlinter"
 ]["contracts"]
 BY_NAME = {
+    "__init__.py": "unlearning.library.public",
     "runtime/job.py": "unlearning.stages.VERB",
     "runtime/forkserver.py": "PRELOADED and what Snakemake asks for, then unlearning.runtime.job",
     "runtime/vision.py": "torchvision",
     "models/__init__.py": "unlearning.models.FAMILY",
+    "models/factory.py": "the module of a network of the user's own",
     "methods/__init__.py": "unlearning.methods.METHOD",
     "stages/draw.py": "a figure's script",
 }

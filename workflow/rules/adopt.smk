@@ -9,6 +9,8 @@ localrules:
 
 
 ruleorder: adopt_model > train_original
+ruleorder: adopt_model > take_original
+ruleorder: adopt_model > take_unlearned
 ruleorder: adopt_model > train_oracle
 ruleorder: adopt_outputs > evaluate
 ruleorder: adopt_outputs > train_shadow
@@ -25,7 +27,7 @@ rule adopt_model:
     log:
         results("logs/adopt/{taken}.log"),
     wildcard_constraints:
-        taken=taken("train"),
+        taken=taken("train", "take"),
     priority: 10**6
     conda:
         "../../environment.yml"

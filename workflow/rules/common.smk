@@ -33,7 +33,10 @@ def checked():
         update_config(raw, workflow.config_settings.config)
         aside = ("runs", "gpu")  # what --config may say beside a config's own keys
         raw = {key: value for key, value in raw.items() if key not in aside}
-        return checks.plan(raw, CONFIG_FILE, DATASETS, METHOD_FILES)
+        found = checks.plan(raw, CONFIG_FILE, DATASETS, METHOD_FILES)
+        if not FINISHED:
+            checks.check_files(found[0].experiments, CONFIG_FILE)
+        return found
     except ValueError as error:
         raise WorkflowError(str(error)) from None
 

@@ -18,7 +18,7 @@ rule estimate:
     conda:
         "../../environment.yml"
     params:
-        config=canonical_json(CONFIG.model_dump()),
+        config=lambda w: canonical_json(CONFIG.model_dump()),
         figures=[*FIGURES, *(STUDY_FIGURES if STUDIES else [])],
         gpu=config.get("gpu", "a100"),
         cores=lambda w: workflow.cores,
@@ -39,7 +39,7 @@ rule resolve_config:
     conda:
         "../../environment.yml"
     params:
-        config=canonical_json(CONFIG.model_dump()),
+        config=lambda w: canonical_json(CONFIG.model_dump()),
         code=code("resolve"),
     message:
         "write the checked config of run {CONFIG.run}"

@@ -52,6 +52,12 @@ def taken(*verbs):
     return "|".join(map(re.escape, found)) or "(?!)"
 
 
+def given_originals():
+    """The experiments whose originals were trained elsewhere, as a pattern."""
+    found = [label for label, e in JOBS.experiments.items() if e.original]
+    return "|".join(map(re.escape, found)) or "(?!)"
+
+
 def same_inputs(w):
     """What a model is compared with before it is taken, and what it was made from."""
     one = WANTED_MODELS[w.taken]
@@ -163,7 +169,7 @@ DOCUMENTED = TABLED + PICTURES + (STUDY_PAGES if STUDIES else [])
 AUDIT = [results(f"audit.{form}") for form in PRINTED]
 AUDIT += [results("orders.csv"), results("claims.csv"), results("claims.md")]
 # The paper is about DUCK on a whole grid: another run has it only when it is asked for.
-ABOUT_DUCK = not CONFIG.partial and any(
+ABOUT_DUCK = CONFIG.has_paper and any(
     c.method == "duck" and c.scenario in PAPER_SCENARIOS for c in JOBS.cells
 )
 FIRST = [results("first/class_removal.txt")] if not FINISHED and JOBS.first() else []

@@ -12,7 +12,7 @@ from unlearning.config.blocks import Variant
 from unlearning.config.experiment import Experiment
 from unlearning.plan.checks import resolved
 
-RECIPE = ("pretrained", "head_dropout", "precision", "training")
+RECIPE = ("pretrained", "head_dropout", "precision", "original", "training")
 """What of an experiment decides how its original is trained."""
 Recorded = Mapping[tuple[str, str, str], Mapping[str, Any]]
 """The settings that cells ran with, by experiment, scenario and method."""

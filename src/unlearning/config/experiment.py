@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from unlearning.config.agreement import check_shared_models, check_study
 from unlearning.config.blocks import (
     STUDIES,
     Attacks,
@@ -20,6 +20,13 @@ from unlearning.config.blocks import (
     checked_methods,
     one_of,
 )
+from unlearning.config.elsewhere import (
+    Original,
+    Unlearned,
+    check_elsewhere,
+    is_factory,
+    with_arch,
+)
 from unlearning.config.fits import check_fits
 from unlearning.config.own_data import DatasetName, OwnDataset
 from unlearning.config.resources import Resources
@@ -27,7 +34,7 @@ from unlearning.config.scenarios import Scenarios, Seeds, unique
 from unlearning.data.catalogue import DatasetInfo
 from unlearning.methods import REFERENCES
 from unlearning.models import FAMILIES, PRETRAINED
-from unlearning.recipe import Number, Recipe, Strict, shown
+from unlearning.recipe import Number, Recipe, Strict
 
 
 class Experiment(Strict):
@@ -43,7 +50,9 @@ class Experiment(Strict):
     it cut short is marked `capped`. settings_from: which settings of the methods' files,
     `published` or what a search found (`searched`). test_half: the fixed half of the test images on
     which accuracies, AUS and distances are measured; None: all. given: of D_f and of D_r, the share
-    `1/K` that a method is given; the model that it starts from has seen all; None: all.
+    `1/K` that a method is given; the model that it starts from has seen all; None: all. original,
+    unlearned: models that were made elsewhere (config.elsewhere); beside such an original,
+    `training` may be left out, and then there are no oracles and no shadow models.
     """
 
     dataset: str
@@ -53,7 +62,11 @@ class Experiment(Strict):
     head_dropout: Number = Field(0.0, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluation: Literal["test", "validation"] = "test"
-    training: Recipe
+    original: Original | None = Field(None, exclude_if=lambda value: value is None)
+    unlearned: dict[Name, Unlearned] = Field(
+        default_factory=dict, exclude_if=lambda value: not value
+    )
+    training: Recipe | None = Field(None, validate_default=True)
     scenarios: Scenarios | None = None
     methods: list[str | Variant] | None = Field(None, min_length=1)
     parts: list[Part] | None = Field(None, min_length=1)
@@ -73,6 +86,18 @@ class Experiment(Strict):
     features: Features | None = None
     attributions: Attributions | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_arch(cls, raw: Any) -> Any:
+        return with_arch(raw)
+
+    @field_validator("training")
+    @classmethod
+    def _trained(cls, training: Recipe | None, info: ValidationInfo) -> Recipe | None:
+        if training is None and info.data.get("original", "wrong") is None:
+            raise ValueError("this required key is missing")
+        return training
+
     @field_validator("train_seeds", "unlearn_seeds")
     @classmethod
     def _distinct(cls, seeds: list) -> list:
@@ -81,12 +106,20 @@ class Experiment(Strict):
     @field_validator("arch")
     @classmethod
     def _known_arch(cls, arch: str) -> str:
-        return one_of(arch, FAMILIES, "architecture")
+        return arch if is_factory(arch) else one_of(arch, FAMILIES, "architecture")
 
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, dataset: str, info: ValidationInfo) -> str:
         return one_of(dataset, info.context["datasets"], "data set") if info.context else dataset
+
+    @field_validator("unlearned")
+    @classmethod
+    def _names_of_their_own(cls, unlearned: dict, info: ValidationInfo) -> dict:
+        for name in unlearned if info.context else ():
+            if name in info.context["methods"]:
+                raise ValueError(f"{name} is a method of this repository; give it another name")
+        return unlearned
 
     @field_validator("methods")
     @classmethod
@@ -111,7 +144,7 @@ class Experiment(Strict):
         given = {"scenarios": self.scenarios, "methods": self.methods}
         if self.parts is None:
             for key, value in given.items():
-                if value is None:
+                if value is None and not (key == "methods" and self.unlearned):
                     raise ValueError(f"{key}: this required key is missing; or give parts")
             return self
         for key, value in {**given, "study": self.study, "tuning": self.tuning}.items():
@@ -133,7 +166,11 @@ class Experiment(Strict):
             dataset = info.context["datasets"][self.dataset]
             for part in self.listed:
                 check_fits(part.scenarios, dataset, self.evaluation)
-            if self.training.padding == "reflect" and self.training.crop >= dataset.size:
+            if (
+                self.training
+                and self.training.padding == "reflect"
+                and self.training.crop >= dataset.size
+            ):
                 raise ValueError(
                     f"training.crop: {self.training.crop} pixels cannot be mirrored in images of "
                     f"{dataset.size}"
@@ -143,20 +180,28 @@ class Experiment(Strict):
                 f"pretrained: {self.arch} has no pretrained weights; set it to false, or use "
                 f"one of {', '.join(PRETRAINED)}"
             )
+        check_elsewhere(self)
         check_study(self)
         return self
 
     @property
     def label(self) -> str:
         """The name of the experiment's folder."""
-        return self.name or f"{self.dataset}-{self.arch}"
+        arch = self.arch.partition("@")[0].replace(":", ".")
+        return self.name or f"{self.dataset}-{arch}"
+
+    @property
+    def has_oracles(self) -> bool:
+        """Whether oracles are trained, where an experiment without parts has them."""
+        return self.oracles and self.training is not None
 
     @property
     def listed(self) -> list[Part]:
         """The parts; of an experiment without them one, nameless, with its references."""
         if self.parts is not None:
             return self.parts
-        methods = [*(["oracle"] if self.oracles else []), *self.methods]
+        methods = [*(["oracle"] if self.has_oracles else []), *(self.methods or [])]
+        methods += [Variant(name=name, method="original") for name in self.unlearned]
         fields = {"name": "", "methods": methods, "scenarios": self.scenarios, "train_seeds": None}
         return [Part.model_construct(**fields)]
 
@@ -223,6 +268,11 @@ class RunConfig(Strict):
         return sources
 
     @property
+    def has_paper(self) -> bool:
+        """Whether the paper can be about this run: a whole grid whose originals it trained."""
+        return not self.partial and not any(e.original for e in self.experiments)
+
+    @property
     def own_datasets(self) -> dict[str, DatasetInfo]:
         """The data sets of one's own, as the catalogue would describe them."""
         return {name: own.info(name) for name, own in self.datasets.items()}
@@ -262,53 +312,3 @@ class RunConfig(Strict):
     def _shared_models(self) -> RunConfig:
         check_shared_models(self.experiments)
         return self
-
-
-SAME_MODELS = (
-    *("dataset", "arch", "pretrained", "head_dropout"),
-    *("precision", "evaluation", "training"),
-)
-"""What two experiments that share models agree in."""
-
-
-def check_study(experiment: Experiment) -> None:
-    """Raise ValueError, naming the key, if a study lacks what it measures or has what it cannot."""
-    study, scenarios = experiment.study, experiment.scenarios
-    shortcut = experiment.poisoned
-    if shortcut != (study == "shortcut"):
-        raise ValueError("study: shortcut and scenarios.shortcut_removal need each other")
-    if shortcut and (experiment.models_of or experiment.evaluation != "test"):
-        raise ValueError("study: shortcut trains on poisoned data: no models_of, no validation")
-    if (experiment.features is not None) != (study == "feature_space"):
-        raise ValueError("study: feature_space and features need each other")
-    if experiment.attributions and study not in ("feature_space", "shortcut"):
-        raise ValueError("attributions: only a feature_space or a shortcut study has them")
-    if study and (experiment.attacks or experiment.tuning):
-        raise ValueError("study: attacks and tuning are for experiments that are no study")
-    needs_duck = study in ("feature_space", "shortcut", "ablation")
-    if needs_duck and "duck" not in [variant.name for variant in experiment.variants]:
-        raise ValueError(f"methods: a study of kind {study} needs duck")
-    if study in ("feature_space", "shortcut") and not experiment.oracles:
-        raise ValueError(f"oracles: a study of kind {study} compares with them")
-    if study == "feature_space" and scenarios.class_removal is None:
-        raise ValueError("scenarios: a feature_space study needs class_removal")
-
-
-def check_shared_models(experiments: Sequence[Experiment]) -> None:
-    """Raise ValueError unless `models_of` names an experiment whose models would be the same."""
-    homes = {e.label: e for e in experiments if e.models_of is None}
-    for experiment in experiments:
-        if experiment.models_of is None:
-            continue
-        if experiment.models_of not in homes:
-            raise ValueError(
-                f"models_of of {experiment.label}: {shown(experiment.models_of)} is none of "
-                f"{', '.join(homes)}, the experiments with models of their own"
-            )
-        home = homes[experiment.models_of]
-        for key in SAME_MODELS:
-            if getattr(home, key) != getattr(experiment, key):
-                raise ValueError(
-                    f"models_of of {experiment.label}: its {key} differs from that of "
-                    f"{home.label}, so the models are not the same"
-                )

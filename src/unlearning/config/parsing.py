@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from unlearning.config.blocks import Attacks, Attributions, Features, Part, Tuning, Variant
+from unlearning.config.elsewhere import Architecture, Original, Unlearned
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.config.own_data import OwnDataset
 from unlearning.config.resources import Resources
@@ -107,6 +108,8 @@ def _name(key: Any) -> str:
 
 _BLOCKS = {
     "training": Recipe,
+    "original": Original,
+    "unlearned": Unlearned,
     "resolutions": Resolution,
     "parts": Part,
     "draw": Draw,
@@ -128,7 +131,9 @@ _BLOCKS = {
 }
 # The keys that a person reads in a file: pydantic's paths also name the branch of a union that
 # it tried (`str`, `list[int]`, `Variant`).
-_KEYS = {name for block in (RunConfig, *_BLOCKS.values()) for name in block.model_fields}
+_KEYS = {
+    name for block in (RunConfig, Architecture, *_BLOCKS.values()) for name in block.model_fields
+}
 
 
 def _allowed(path: list) -> str:

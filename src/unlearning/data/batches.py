@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,16 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the images are, and where `batch` gives them."""
+        return self.images.device
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of one image: [C, H, W]."""
+        return self.images.shape[1:]
+
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 [B, C, H, W] to normalised float32 of the same shape, channels-last in memory."""
         scale = (255 * self.std).view(-1, 1, 1)
@@ -37,6 +48,12 @@ class Images:
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised images [B, C, H, W] and labels [B] at `indices` [B], without augmentation."""
         return self.normalise(self.images[indices]), self.labels[indices]
+
+    def batches(
+        self, chunks: Iterable[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """`batch` of each of some `indices`, one after the other."""
+        return map(self.batch, chunks)
 
 
 @dataclass(frozen=True)
@@ -54,13 +71,16 @@ def load_dataset(
     evaluation: str = "test",
     device: str = "cpu",
     sha256: str | None = None,
+    normalisation: Mapping[str, list[float]] | None = None,
 ) -> Dataset:
     """Load a packed data set; `path` is the safetensors file, its facts lie beside it as JSON.
 
     evaluation: `test` gives the official parts. `validation` cuts a class-balanced
     fifth out of the training part and puts it in the place of the test part, so that
     settings can be chosen while the test part stays unseen. sha256: the file's own, where the
-    caller has taken it already. Raises DamagedFile if it is not the one that the facts state.
+    caller has taken it already. normalisation: `mean` and `std` [C] in place of the facts'.
+    Raises DamagedFile if the file is not the one that the facts state, and ValueError for a
+    normalisation of other channels.
     """
     facts, arrays = load_packed(path, sha256)
     train = arrays["train_images"], arrays["train_labels"]
@@ -71,7 +91,11 @@ def load_dataset(
         train = train[0][~held_out], train[1][~held_out]
     elif evaluation != "test":
         raise ValueError(f"evaluation must be 'test' or 'validation', not {evaluation!r}")
-    mean, std = (torch.tensor(facts[key], device=device) for key in ("mean", "std"))
+    moments, channels = normalisation or facts, train[0].shape[1]
+    if normalisation and len(moments["mean"]) != channels:
+        given = len(moments["mean"])
+        raise ValueError(f"mean and std have {given} values, the images {channels} channels")
+    mean, std = (torch.tensor(moments[key], device=device) for key in ("mean", "std"))
     parts = (Images(x.to(device), y.to(device), mean, std) for x, y in (train, test))
     return Dataset(*parts, classes=facts["classes"], sha256=facts["sha256"])
 

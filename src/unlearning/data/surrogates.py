@@ -36,7 +36,7 @@ def surrogate(name: str, count: int, like: Images, seed: int) -> Images:
     """
     if count < 1:
         raise ValueError(f"a surrogate set needs at least one image, not {count}")
-    shape = tuple(like.images.shape[1:])
+    shape = tuple(like.shape)
     generator = torch.Generator().manual_seed(seed)
     if name == "dead_leaves":
         images = dead_leaves(count, shape, generator)
@@ -49,7 +49,7 @@ def surrogate(name: str, count: int, like: Images, seed: int) -> Images:
             f"unknown surrogate set {name!r}; known: dead_leaves, noise, {PACKED}NAME "
             f"(the training images of {FOLDER}/NAME.safetensors)"
         )
-    device = like.images.device
+    device = like.device
     labels = torch.zeros(count, dtype=torch.int64, device=device)
     return Images(images.to(device), labels, like.mean, like.std)
 

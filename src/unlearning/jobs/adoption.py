@@ -37,6 +37,7 @@ REFUSED = "refused.json"
 """Beside a record to be: that of the other run was damaged, so that this run makes its own."""
 FILES = {
     "train": ("model",),
+    "take": ("model",),
     "evaluate": ("outputs",),
     "shadow": ("outputs",),
     "unlearn": ("model", "outputs"),
@@ -45,6 +46,8 @@ FILES = {
 VERBS = {
     "train_original": "train",
     "train_oracle": "train",
+    "take_original": "take",
+    "take_unlearned": "take",
     "train_shadow": "shadow",
     "evaluate": "evaluate",
     "unlearn": "unlearn",

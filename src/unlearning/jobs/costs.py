@@ -34,7 +34,8 @@ TRAIN = "train"
 BYTES = 4  # of a logit
 TRAININGS = ("train_original", "train_oracle", "train_shadow")
 MEASURING = ("score", "attack", "ensemble", "probe", "examine", "map", "explain", "shortcut")
-PASSES = ("unlearn", "evaluate", "probe", "examine", "map", "explain", "shortcut")
+TAKING = ("take_original", "take_unlearned")
+PASSES = ("unlearn", "evaluate", *TAKING, "probe", "examine", "map", "explain", "shortcut")
 """Stages whose work is images through models."""
 
 FORWARD = 1 / 3
@@ -123,8 +124,8 @@ class _Works:
         elif job.rule == "unlearn":
             kind = f"unlearn {job.settings['base_method']} {job.wildcards['scenario']}"
             work, writes = self._unlearning(job)
-        elif job.rule == "evaluate":
-            info = self._info(job)
+        elif job.rule in ("evaluate", *TAKING):
+            kind, info = "evaluate", self._info(job)
             work = FORWARD * self._speed(job) * (info.train + info.test)
         elif job.rule in MEASURING:
             work = self._measuring(job)
@@ -224,7 +225,7 @@ def _report(config: RunConfig, made: list[str], figures: Iterable[str], studies:
         found.append(Job("plot", f"figures/{name}", f"plot {name}", 1, ready))
         needs.append(f"figures/{name}")
     found.append(Job("audit", "audit", "audit", 1, tuple(needs)))
-    about_duck = "duck" in {c.method for c in grid.cells(config)} and not config.partial
+    about_duck = "duck" in {c.method for c in grid.cells(config)} and config.has_paper
     if about_duck:
         found.append(Job("paper", "paper", "paper", 1, ("audit",)))
     found.append(Job("report", "report", "report", 1, ("audit", "rulegraph")))

@@ -24,6 +24,7 @@ def _of_group(stage: str, part: str = "") -> dict[str, str]:
 
 
 ORIGINAL = "{experiment}/{trunk}/train-{train_seed}"
+TAKEN = f"{{experiment}}/elsewhere/{GROUP}/{{method}}"
 OUTPUTS = {
     "poison": {
         "data": "{experiment}/poisoned.safetensors",
@@ -31,6 +32,8 @@ OUTPUTS = {
     },
     "make_split": {"split": "{experiment}/splits/{scenario}/{split}.json"},
     "train_original": _files(ORIGINAL, "model.safetensors", "record.json"),
+    "take_original": _files(ORIGINAL, "model.safetensors", "record.json"),
+    "take_unlearned": _files(TAKEN, "model.safetensors", "record.json"),
     "train_oracle": _files(f"{{experiment}}/oracles/{GROUP}", "model.safetensors", "record.json"),
     "train_shadow": _files("{experiment}/shadows/{shadow}", "outputs.safetensors", "record.json"),
     "evaluate": _files(f"{ORIGINAL}/evaluated", "outputs.safetensors", "record.json"),
@@ -53,6 +56,8 @@ LOGS = {
     "poison": "poison/{experiment}",
     "make_split": "split/{experiment}/{scenario}/{split}",
     "train_original": "{trunk}/{experiment}/train-{train_seed}",
+    "take_original": "take/{trunk}/{experiment}/train-{train_seed}",
+    "take_unlearned": f"take/{{experiment}}/{GROUP}/{{method}}",
     "train_oracle": f"oracle/{{experiment}}/{GROUP}",
     "train_shadow": "shadow/{experiment}/{shadow}",
     "evaluate": "evaluate/{trunk}/{experiment}/train-{train_seed}",

@@ -5,7 +5,9 @@ Each takes the jobs of its run and its own wildcards, and gives the job.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearning.config import hyperparameters
@@ -105,6 +107,32 @@ def train_original(jobs: Jobs, w: Wildcards) -> Job:
     return _train(jobs, "train_original", w, _original(jobs, w), {})
 
 
+def take_original(jobs: Jobs, w: Wildcards) -> Job:
+    weights = jobs.experiments[w["experiment"]].original.file(int(w["train_seed"]))
+    return _take(jobs, "take_original", w, _original(jobs, w), weights)
+
+
+def take_unlearned(jobs: Jobs, w: Wildcards) -> Job:
+    experiment = jobs.experiments[w["experiment"]]
+    place = w["scenario"], w["split"], int(w["train_seed"])
+    settings = identity.taken(experiment, *place, w["method"])
+    weights = experiment.unlearned[w["method"]].file(*place)
+    return _take(jobs, "take_unlearned", w, settings, weights)
+
+
+def _take(jobs: Jobs, rule: str, w: Wildcards, settings: dict, weights: Path) -> Job:
+    """Reading a model that was made elsewhere."""
+    reads = {"data": _data(jobs, jobs.experiments[w["experiment"]])}
+    job = _job(jobs, rule, w, reads, stage_modules("take", settings["arch"]), settings=settings)
+    return dataclasses.replace(job, inputs={**job.inputs, "weights": str(weights)})
+
+
+def _start(jobs: Jobs, w: Wildcards) -> str:
+    """The rule that makes an original: it is trained, or was given."""
+    given = jobs.experiments[w["experiment"]].original and w["trunk"] == "originals"
+    return "take_original" if given else "train_original"
+
+
 def train_oracle(jobs: Jobs, w: Wildcards) -> Job:
     experiment = jobs.experiments[w["experiment"]]
     settings = identity.oracle(experiment, int(w["train_seed"]), w["scenario"], w["split"])
@@ -135,7 +163,7 @@ def _train(
 
 
 def evaluate(jobs: Jobs, w: Wildcards) -> Job:
-    start, settings = jobs.job("train_original", **w), _original(jobs, w)
+    start, settings = jobs.job(_start(jobs, w), **w), _original(jobs, w)
     data = _data(jobs, jobs.experiments[w["experiment"]])
     reads = {"data": data, "start": (start, "model"), "start_record": (start, "record")}
     code = stage_modules("evaluate", settings["arch"])
@@ -143,7 +171,10 @@ def evaluate(jobs: Jobs, w: Wildcards) -> Job:
 
 
 def unlearn(jobs: Jobs, w: Wildcards) -> Job:
-    """A cell starts from its original with its logits, or the oracle from its own model."""
+    """A cell starts from its original with its logits.
+
+    The oracle starts from its own model, and so does one that was unlearned elsewhere.
+    """
     experiment = jobs.experiments[w["experiment"]]
     method = jobs.variants[w["experiment"], w["method"]].method
     seeds = int(w["train_seed"]), int(w["unlearn_seed"])
@@ -151,11 +182,12 @@ def unlearn(jobs: Jobs, w: Wildcards) -> Job:
     settings = identity.unlearned(experiment, grid.Cell(*names), jobs.methods)
     ending = identity.ending_of(method, jobs.methods)
     there = w | {"experiment": jobs.home(experiment).label, "trunk": f"originals{ending}"}
-    rule = "train_oracle" if method == "oracle" else "train_original"
-    start, asked = jobs.job(rule, **there), ""
+    elsewhere = w["method"] in experiment.unlearned
+    rule = "train_oracle" if method == "oracle" else _start(jobs, there)
+    start, asked = jobs.job("take_unlearned", **w) if elsewhere else jobs.job(rule, **there), ""
     reads: dict[str, Source] = {"data": _data(jobs, experiment), "split": _split(jobs, w)}
     reads |= {"start": (start, "model"), "start_record": (start, "record")}
-    if method != "oracle":
+    if method != "oracle" and not elsewhere:
         logits = jobs.job("evaluate", **there)
         reads |= {"evaluated": (logits, "outputs"), "evaluated_record": (logits, "record")}
         asked = options(evaluated=logits.outputs["outputs"])

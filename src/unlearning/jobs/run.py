@@ -20,6 +20,9 @@ from unlearning.methods import REFERENCES
 from unlearning.plan import grid, identity
 from unlearning.records.entry import stage_modules
 
+MODELS = ("train_original", "take_original", "train_oracle")
+"""The rules that make the originals and oracles."""
+
 
 class Jobs:
     """The jobs of a config and of the searches that it declares.
@@ -75,13 +78,17 @@ class Jobs:
     # ---- what a run wants ----
 
     def runs_here(self, cell: grid.Cell) -> bool:
-        """Whether a cell is run: its method is defined there and, in a partial run, it was run."""
+        """Whether a cell is run: it is possible and, in a partial run, it was run."""
         if cell not in self._runs:
             here = not self.config.partial or self.finished(cell.folder)
-            self._runs[cell] = here and self._defined(cell)
+            self._runs[cell] = here and self._possible(cell)
         return self._runs[cell]
 
-    def _defined(self, cell: grid.Cell) -> bool:
+    def _possible(self, cell: grid.Cell) -> bool:
+        """Whether its method is defined there and, of one from elsewhere, there is a file."""
+        theirs = self.experiments[cell.experiment].unlearned.get(cell.method)
+        if theirs and not theirs.file(cell.scenario, cell.split, cell.train_seed).is_file():
+            return False
         method = self.variant(cell).method
         return hyperparameters.defined(method, cell.scenario, self.methods)
 
@@ -112,7 +119,7 @@ class Jobs:
         found = []
         for experiment in self.experiments.values():
             cells = grid.cells_of(experiment)
-            found += [self.job("unlearn", **vars(c)) for c in cells if self._defined(c)]
+            found += [self.job("unlearn", **vars(c)) for c in cells if self._possible(c)]
             shadows = range(experiment.attacks.shadows if experiment.attacks else 0)
             found += [
                 self.job("train_shadow", experiment=experiment.label, shadow=k) for k in shadows
@@ -122,7 +129,7 @@ class Jobs:
     def models(self) -> list[Job]:
         """The originals and oracles of the grid."""
         needs = [need for job in self._unlearned(self.cells) for need in job.needs]
-        found = {job.name: job for job in needs if job.rule in ("train_original", "train_oracle")}
+        found = {job.name: job for job in needs if job.rule in MODELS}
         return list(found.values())
 
     def fetched(self) -> list[Job]:
@@ -190,7 +197,7 @@ class Jobs:
                 experiment, oracle = self.experiments[cell.experiment], cell.method == "oracle"
                 asked = {
                     "attack": experiment.attacks,
-                    "probe": oracle,
+                    "probe": oracle or (cell.method == "original" and not experiment.training),
                     "ensemble": oracle and len(experiment.train_seeds) >= grid.FEWEST_SEEDS,
                 }
                 for job in (self.job(rule, **vars(cell)) for rule in asked if asked[rule]):

@@ -60,9 +60,10 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     )
     model.train()
     for _ in problem.epochs(settings.epochs, model, optimizer):
-        for positions in index_batches(len(indices), settings.batch_size, problem.generator):
-            positions = positions.to(indices.device)
-            images, _ = problem.train.batch(indices[positions])
+        batches = index_batches(len(indices), settings.batch_size, problem.generator)
+        batches = [positions.to(indices.device) for positions in batches]
+        read = problem.train.batches(indices[positions] for positions in batches)
+        for positions, (images, _) in zip(batches, read, strict=True):
             problem.step(optimizer, cross_entropy(model(images), labels[positions]))
         if problem.finished(model, settings):
             break

@@ -73,9 +73,10 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     optimizer = Adam(model.parameters(), lr=settings.lr)
     model.train()
     for _ in problem.epochs(settings.epochs, model, optimizer):
-        for positions in index_batches(len(joint), settings.batch_size, problem.generator):
-            positions = positions.to(joint.device)
-            images, _ = problem.train.batch(joint[positions])
+        batches = index_batches(len(joint), settings.batch_size, problem.generator)
+        batches = [positions.to(joint.device) for positions in batches]
+        read = problem.train.batches(joint[positions] for positions in batches)
+        for positions, (images, _) in zip(batches, read, strict=True):
             loss = divergence(model(images), targets[positions], settings.temperature)
             problem.step(optimizer, loss)
         if problem.finished(model, settings):

@@ -133,8 +133,8 @@ class Problem:
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
-        self.stopwatch = Stopwatch(self.train.images.device)
-        self.whole = Stopwatch(self.train.images.device)
+        self.stopwatch = Stopwatch(self.train.device)
+        self.whole = Stopwatch(self.train.device)
         self.history: list[float] = []
         self.updates = 0
         self.stopped = False
@@ -169,7 +169,7 @@ class Problem:
             allowed = " and ".join(sorted(self.touches)) or "no data"
             raise AccessError(f"this method declares that it touches {allowed}, not {part}")
         if part == "surrogate":
-            return torch.arange(len(self.surrogate), device=self.surrogate.images.device)
+            return torch.arange(len(self.surrogate), device=self.surrogate.device)
         return {"retain": self.retain, "forget": self.forget}[part]
 
     def batches(
@@ -180,27 +180,25 @@ class Problem:
         Yields normalised images [B, C, H, W], labels [B] and positions [B] in the part.
         Labels of `surrogate` mean nothing.
         """
-        count = len(self.indices(part))
-        for positions in index_batches(count, batch_size, self.generator):
-            yield self._batch(part, positions)
+        indices, data = self._part(part)
+        chunks = index_batches(len(indices), batch_size, self.generator)
+        chunks = [positions.to(indices.device) for positions in chunks]
+        found = data.batches(indices[positions] for positions in chunks)
+        yield from ((*batch, at) for batch, at in zip(found, chunks, strict=True))
 
     def endless(
         self, part: str, batch_size: int
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Pass after pass of `batches`, next to a loop over another part; one stream a part."""
-        count, waiting = len(self.indices(part)), self.keep(f"batches of {part}")
+        (indices, data), waiting = self._part(part), self.keep(f"batches of {part}")
         while True:
             if not waiting:
-                waiting += index_batches(count, batch_size, self.generator)
-            yield self._batch(part, waiting.pop(0))
+                waiting += index_batches(len(indices), batch_size, self.generator)
+            positions = waiting.pop(0).to(indices.device)
+            yield *data.batch(indices[positions]), positions
 
-    def _batch(
-        self, part: str, positions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        indices = self.indices(part)
-        positions = positions.to(indices.device)
-        data = self.surrogate if part == "surrogate" else self.train
-        return *data.batch(indices[positions]), positions
+    def _part(self, part: str) -> tuple[torch.Tensor, Images]:
+        return self.indices(part), self.surrogate if part == "surrogate" else self.train
 
     def keep(self, name: str) -> list[torch.Tensor]:
         """A list of tensors that is saved and restored with the state: what epochs hand on.

@@ -146,8 +146,9 @@ class _Run:
     def retain_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """One shuffled pass over the retained images in use: images and labels."""
         size, generator = self.settings.batch_size, self.problem.generator
-        for positions in index_batches(len(self.retain), size, generator):
-            yield self.problem.train.batch(self.retain[positions.to(self.retain.device)])
+        batches = index_batches(len(self.retain), size, generator)
+        kept = (self.retain[positions.to(self.retain.device)] for positions in batches)
+        return self.problem.train.batches(kept)
 
     def loss(self, forget: tuple, retain: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """L for one step; forget: images, labels, positions; retain: images and labels."""

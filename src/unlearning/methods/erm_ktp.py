@@ -63,7 +63,10 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     """Train a new network to give the original's embedding without the classes' channels."""
     problem.require_class_removal("ERM-KTP")
     if not isinstance(model, MaskedClassifier):
-        raise ValueError("ERM-KTP needs an original that was trained with its mask")
+        raise ValueError(
+            "ERM-KTP needs an original that was trained with its mask: models.erm.masked(model), "
+            "trained on its training_loss, as the workflow's original_erm"
+        )
     classes = problem.forget_classes
     free = free_channels(model.mask.detach(), classes)
     if not free.any():

@@ -100,7 +100,7 @@ def _learn_noise(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Noise [B, C, H, W] and its labels [B], `noise_images` of each forgotten class."""
     weight = next(model.parameters())
-    shape = settings.noise_images, *problem.train.images.shape[1:]
+    shape = settings.noise_images, *problem.train.shape
     learned, labels = [], []
     model.eval()
     for c in problem.forget_classes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ PRETRAINED = {
     "vit_b16": "vit_b_16",
 }
 """The weights that an architecture can start from: torchvision's name, a row of weights.csv."""
+FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*@\w[\w.]*")
+"""An architecture of the user's own: `module:function@head` (see `factory`)."""
 ERM = "_erm"
 """Ending of an architecture with an entanglement-reduced mask (see `erm`)."""
 
@@ -42,6 +45,8 @@ ERM = "_erm"
 def modules(arch: str) -> list[str]:
     """The modules of this package that build `arch`; ValueError for an unknown one."""
     plain = arch.removesuffix(ERM)
+    if plain not in FAMILIES and FACTORY.fullmatch(plain):
+        return ["factory"] + (["erm"] if arch.endswith(ERM) else [])
     if plain not in FAMILIES:
         raise ValueError(f"unknown architecture {arch!r}; known: {', '.join(FAMILIES)}")
     return [FAMILIES[plain]] + (["erm"] if arch.endswith(ERM) else [])

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from unlearning import methods
 from unlearning.config import hyperparameters, parsing
 from unlearning.config.blocks import Variant
+from unlearning.config.elsewhere import factory_file, is_factory, train_seeds
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.config.parsing import ConfigError
 from unlearning.config.scenarios import Scenarios
@@ -101,6 +102,23 @@ def cap(
     published = resolved(free, variant, scenario, folder).get("epochs")
     lowered = resolved(experiment, variant, scenario, folder).get("epochs") != published
     return {"published_epochs": published} if lowered else {}
+
+
+def check_files(experiments: Iterable[Experiment], file: str) -> None:
+    """Raise ConfigError for an original that is given and not there, or without its factory.
+
+    Apart from `plan`, because a finished run is drawn again without them.
+    """
+    for experiment in experiments:
+        where = f"{file}: {experiment.label}: "
+        if is_factory(experiment.arch):
+            try:
+                factory_file(experiment.arch)
+            except ValueError as error:
+                raise ConfigError(f"{where}{error}") from None
+        for seed in train_seeds(experiment) if experiment.original else ():
+            if not (weights := experiment.original.file(seed)).is_file():
+                raise ConfigError(f"{where}original.weights: {weights} is not there")
 
 
 def check_bounds(

@@ -107,9 +107,11 @@ def read(options: argparse.Namespace) -> Group:
     device = choose_device(options.threads)
     split = read_json(options.split)
     check_split(split, options.split)
-    dataset = load_dataset(options.data, split["settings"]["evaluation"], device)
+    cells = json.loads(options.cells)
+    moments = cell_settings(Path(options.folder) / cells["original"]).get("normalisation")
+    dataset = load_dataset(options.data, split["settings"]["evaluation"], device, None, moments)
     models, gaps = {}, {}
-    for method, cell in json.loads(options.cells).items():
+    for method, cell in cells.items():
         folder = Path(options.folder) / cell
         record = read_record(folder / RECORD)
         if record["status"] == "ok":

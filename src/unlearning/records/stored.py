@@ -40,4 +40,9 @@ def load_model(settings: Mapping[str, Any], dataset: Dataset, path: str | Path) 
     arch, precision = settings["start_arch"], settings["precision"]
     model = build(arch, dataset.classes, channels, precision=precision)
     model.load_state_dict(load_tensors(path))
-    return model.to(dataset.train.images.device, memory_format=torch.channels_last)
+    return on_device(model, dataset)
+
+
+def on_device(model: Classifier, dataset: Dataset) -> Classifier:
+    """The model on the device of `dataset`, channels-last."""
+    return model.to(dataset.train.device, memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.config import hyperparameters
+from unlearning.config.elsewhere import GIVEN, is_given
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.files import read_sealed, write_text
 from unlearning.metrics import listed, names
@@ -120,7 +121,8 @@ def refuse_mixed_code(rows: Iterable[Mapping[str, Any]], config: RunConfig) -> N
         cell = f"{row['experiment']} {row['split']} train seed {row['train_seed']}"
         for part in codes:
             if row.get(part):
-                key = row["arch"], row["base_method"], part.removesuffix("_sha256")
+                method = row["method" if row.get("settings_from") == GIVEN else "base_method"]
+                key = row["arch"], method, part.removesuffix("_sha256")
                 seen.setdefault(key, {}).setdefault(row[part], cell)
     for (arch, method, part), versions in seen.items():
         if len(versions) > 1:
@@ -139,7 +141,7 @@ def _row(cell: grid.Cell, config: RunConfig, root: Path, methods: str) -> dict[s
         return row | {"status": "not_defined", "reason": reason}
     folder, measured = root / cell.folder, _measured(cell, experiment, root)
     if not (folder / RECORD).exists():
-        return row | {"status": "missing", "reason": "not run"}
+        return row | {"status": "missing", "reason": _not_run(cell, experiment)}
     record = read_record(folder / RECORD)
     if record["status"] == "ok" and "scores" not in measured:
         return row | {"status": "missing", "reason": "not scored"}
@@ -155,6 +157,12 @@ def _row(cell: grid.Cell, config: RunConfig, root: Path, methods: str) -> dict[s
     row["commit"] = record["git"]["commit"]
     row["start_code_sha256"] = record["start_code_sha256"]
     return row
+
+
+def _not_run(cell: grid.Cell, experiment: Experiment) -> str:
+    theirs = experiment.unlearned.get(cell.method)
+    file = theirs and theirs.file(cell.scenario, cell.split, cell.train_seed)
+    return f"{file} is not there" if file and not file.exists() else "not run"
 
 
 def _measured(cell: grid.Cell, experiment: Experiment, root: Path) -> dict[str, Any]:
@@ -192,7 +200,9 @@ def _identity(cell: grid.Cell, experiment: Experiment, methods: str) -> dict[str
         "test_half": experiment.test_half,
         "split_seed": grid.split_of(experiment, cell).settings.get("seed"),
         "base_method": variant.method,
-        "settings_from": origin(variant, experiment, cell.scenario, methods),
+        "settings_from": GIVEN
+        if is_given(experiment, cell.method)
+        else origin(variant, experiment, cell.scenario, methods),
         "compared_with": hyperparameters.original_of(variant.method, methods),
         **{key: getattr(cell, key) for key in cell.__dataclass_fields__},
     }

@@ -29,6 +29,8 @@ GPUS = PROJECT / "configs/gpus.csv"
 ADOPTED = {
     "train_original": "adopt_model",
     "train_oracle": "adopt_model",
+    "take_original": "adopt_model",
+    "take_unlearned": "adopt_model",
     "evaluate": "adopt_outputs",
     "train_shadow": "adopt_outputs",
     "unlearn": "adopt_cell",

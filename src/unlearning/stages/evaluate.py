@@ -37,7 +37,10 @@ def main(argv: list[str]) -> None:
     start = read_record(options.start_record)
     check_made(options.start, "model", start, record["inputs"]["start"])
     device = choose_device(settings["threads"])
-    dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
+    moments = settings.get("normalisation")
+    dataset = load_dataset(
+        options.data, settings["evaluation"], device, record["inputs"]["data"], moments
+    )
 
     precision = usable_precision(settings["precision"], device)
     built = settings | {"start_arch": settings["arch"], "precision": precision}

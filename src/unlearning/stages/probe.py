@@ -45,23 +45,25 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--cells", required=True, help="each cell and the original it is compared with, as JSON"
     )
-    parser.add_argument("--oracle", required=True, help="the cell of the oracle")
+    parser.add_argument("--oracle", help="the cell of the oracle; without it no distance to it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", required=True)
     options = parser.parse_args(argv)
     device = choose_device(options.threads)
     split = read_json(options.split)
     check_split(split, options.split)
-    dataset = load_dataset(options.data, split["settings"]["evaluation"], device)
-    folder = Path(options.folder)
+    folder, cells = Path(options.folder), json.loads(options.cells)
+    settings = cell_settings(folder / next(iter(cells)))
+    moments = settings.get("normalisation")
+    dataset = load_dataset(options.data, split["settings"]["evaluation"], device, None, moments)
     oracle = None
-    if _ok(folder / options.oracle):
+    if options.oracle and _ok(folder / options.oracle):
         oracle = embeddings(cell_model(folder / options.oracle, dataset), dataset, split)
     found = {
         name: _probe(folder / name, folder / original, oracle, dataset, split)
-        for name, original in json.loads(options.cells).items()
+        for name, original in cells.items()
     }
-    modules = stage_modules("probe", cell_settings(folder / options.oracle)["arch"] + ERM)
+    modules = stage_modules("probe", settings["arch"] + ERM)
     write_sealed(options.out, {"cells": found, "code_sha256": code_hash(modules)})
 
 
@@ -83,7 +85,7 @@ def _probe(
 ) -> dict[str, Any]:
     """Metrics of the cell in one folder beside its original in another.
 
-    oracle: None if its cell is not ok. `unmeasured`: the reason for each metric that is null.
+    oracle: None without one whose cell is ok. `unmeasured`: the reason for each null metric.
     """
     if not _ok(cell):
         return {"metrics": {}, "unmeasured": {}}
@@ -109,7 +111,7 @@ def _cka(
     found: Mapping[str, np.ndarray], oracle: Mapping[str, np.ndarray] | None, part: str
 ) -> float | None:
     if oracle is None:
-        raise Unmeasurable("the oracle's cell is not ok")
+        raise Unmeasurable("there is no oracle whose cell is ok")
     return linear_cka(found[part], oracle[part])
 
 

@@ -37,7 +37,10 @@ def main(argv: list[str]) -> None:
     inputs |= {"pretrained": options.pretrained} if options.pretrained else {}
     record = new_record(settings, inputs, modules)
     device = choose_device(settings["threads"])
-    dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
+    moments = settings.get("normalisation")
+    dataset = load_dataset(
+        options.data, settings["evaluation"], device, record["inputs"]["data"], moments
+    )
     weights = pretrained_weights(settings, options.pretrained, record["inputs"])
     images = all_images(dataset)
     chosen = torch.from_numpy(half(settings["dataset"], settings["shadow"], len(images)))

@@ -41,7 +41,10 @@ def main(argv: list[str]) -> None:
     inputs |= {"pretrained": options.pretrained} if options.pretrained else {}
     record = new_record(settings, inputs, stage_modules("train", settings["arch"]))
     device = choose_device(settings["threads"])
-    dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
+    moments = settings.get("normalisation")
+    dataset = load_dataset(
+        options.data, settings["evaluation"], device, record["inputs"]["data"], moments
+    )
     weights = pretrained_weights(settings, options.pretrained, record["inputs"])
     indices = _indices(dataset, options.split).to(device)
 

@@ -19,6 +19,7 @@ from unlearning import methods
 from unlearning.data.batches import Dataset, load_dataset
 from unlearning.data.splits import check_split, given, retained
 from unlearning.files import DamagedFile, load_tensors, read_json, save_tensors
+from unlearning.library.run import run, typed
 from unlearning.methods.base import Impossible, Problem
 from unlearning.metrics.evaluated import chosen
 from unlearning.models.base import Classifier
@@ -34,7 +35,7 @@ from unlearning.records.record import (
 from unlearning.records.stored import load_model
 from unlearning.runtime.device import choose_device, usable_precision
 from unlearning.seeds import seed_for
-from unlearning.training.loop import Diverged, accuracy, check_finite, predict
+from unlearning.training.loop import Diverged, accuracy, predict
 from unlearning.training.optim import SGD
 from unlearning.training.start import state_file
 
@@ -54,7 +55,8 @@ def main(argv: list[str]) -> None:
     A method that diverges, or that cannot do what is asked with this forget set, leaves a cell
     of the status `diverged` or `failed` with a reason; the model of a failed one is its start.
 
-    An original's logits are cut out of `--evaluated`, which it needs; for a method they give the
+    An original's logits are cut out of `--evaluated`, which it needs unless it is a model that
+    was unlearned elsewhere; for a method they give the
     reference of the stop rule. With `retain_evaluated` in the settings the training images are D_f
     and a fixed sample of so many others. Cut rows are the bits of an evaluation of all images; of
     one of the sample alone, whose batches are others, the last bits may differ.
@@ -82,10 +84,13 @@ def main(argv: list[str]) -> None:
     record = new_record(settings, inputs, modules)
     start = read_record(options.start_record)
     check_made(options.start, "model", start, record["inputs"]["start"])
-    stated = _evaluated_record(options.evaluated, settings["base_method"], record["inputs"])
+    stated = _evaluated_record(options.evaluated, settings, record["inputs"])
     evaluated = load_tensors(options.evaluated) if options.evaluated else None
     device = choose_device(settings["threads"])
-    dataset = load_dataset(options.data, settings["evaluation"], device, record["inputs"]["data"])
+    moments = settings.get("normalisation")
+    dataset = load_dataset(
+        options.data, settings["evaluation"], device, record["inputs"]["data"], moments
+    )
     split = read_json(options.split)
     check_split(split, options.split)
 
@@ -96,14 +101,7 @@ def main(argv: list[str]) -> None:
     built = {**settings, "precision": precision}
     model = load_model(built, dataset, options.start)
     problem = _problem(settings, dataset, split, method.TOUCHES, state(precision))
-    sized = methods.in_images(
-        settings["base_method"],
-        settings["hyperparameters"],
-        len(problem.forget),
-        len(problem.retain),
-        len(problem.retained_classes),
-    )
-    hyperparameters = method.Settings(**sized)
+    hyperparameters = typed(settings["base_method"], settings["hyperparameters"], problem)
     if "surrogate" in method.TOUCHES:
         problem.surrogate = method.surrogates(hyperparameters, dataset.train)
     if settings["base_method"] not in UNTIMED:
@@ -111,11 +109,8 @@ def main(argv: list[str]) -> None:
     problem.whole.start()
     problem.reference = _reference(model, dataset, split, evaluated)
     status, reason = "ok", ""
-    problem.stopwatch.start()
     try:
-        model = method.unlearn(model, problem, hyperparameters)
-        problem.stopwatch.stop()
-        check_finite(model)
+        model = run(settings["base_method"], model, problem, hyperparameters)
     except Diverged as error:
         status, reason = "diverged", str(error)
     except ValueError as error:
@@ -130,8 +125,8 @@ def main(argv: list[str]) -> None:
     before = stated["test_seconds"] if problem.reference and evaluated else 0.0
     at = chosen(split, len(dataset.train), settings.get("retain_evaluated"))
     at = None if at is None else torch.from_numpy(at)
-    original = settings["base_method"] in methods.ORIGINALS
-    outputs = _cut(evaluated, at) if original else _outputs(model, dataset, at)
+    known = settings["base_method"] in methods.ORIGINALS and evaluated is not None
+    outputs = _cut(evaluated, at) if known else _outputs(model, dataset, at)
     if status == "ok" and not _finite(outputs):
         status, reason = "diverged", "logits are not finite"
     if status != "ok":
@@ -174,15 +169,16 @@ def _finite(outputs: Mapping[str, torch.Tensor]) -> bool:
 
 
 def _evaluated_record(
-    path: str | None, method: str, inputs: Mapping[str, str]
+    path: str | None, settings: Mapping[str, Any], inputs: Mapping[str, str]
 ) -> dict[str, Any] | None:
     """The record beside the outputs of `evaluate`; None without a path.
 
     Raises ValueError if an original has no path or the oracle, whose start is no original, has
     one, and DamagedFile if they are not of this cell's data and start.
     """
+    method = settings["base_method"]
     if path is None:
-        if method in methods.ORIGINALS:
+        if method in methods.ORIGINALS and "weights_sha256" not in settings:
             raise ValueError(f"{method} needs --evaluated, the logits that `evaluate` wrote")
         return None
     if method == "oracle":
@@ -205,7 +201,6 @@ def _problem(
     device = dataset.train.images.device
     keys = ("dataset", "arch", "scenario", "split", "train_seed", "method", "unlearn_seed")
     seed = seed_for("unlearn", *(settings[key] for key in keys))
-    torch.manual_seed(seed)
     retain, forget = retained(split["forget"], len(dataset.train)), np.array(split["forget"])
     if share := settings.get("given"):
         retain, forget = (given(share, part, split["dataset"]) for part in (retain, forget))

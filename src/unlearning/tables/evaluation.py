@@ -9,10 +9,16 @@ from typing import Any
 
 import pandas as pd
 
+from unlearning.config.elsewhere import GIVEN
 from unlearning.tables import evaluation_tables as tables
 from unlearning.tables.render import Section, plus_minus, probability
 
 Row = Mapping[str, Any]
+UNKNOWN_MEMBERS = (
+    "The original was trained elsewhere, and on which images is not known here: those that count "
+    "as members may have been left out, and those that do not may have been learned."
+)
+"""Of a table of membership inference on a model that was made elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ def sections(table: pd.DataFrame, layout: Layout) -> list[Section]:
         title = f"{layout.title}, {scenario.replace('_', ' ')}: {system}"
         shown = layout.columns(rows)
         cells = [{h: show(row) for h, show in shown.items()} for row in _rows(rows)]
-        found.append(Section(title, layout.caption, pd.DataFrame(cells), [], left=1))
+        notes = [UNKNOWN_MEMBERS] if GIVEN in set(rows.get("original", ())) else []
+        found.append(Section(title, layout.caption, pd.DataFrame(cells), notes, left=1))
     return found
 
 
@@ -116,7 +123,7 @@ def _distance_columns(rows: pd.DataFrame) -> dict[str, Callable[[Row], str]]:
         "CKA on D^t": _mean("cka_test"),
         "Linear probe (%)": _mean("probe_accuracy", 1, 100),
         "Steps to relearn": _mean("relearn_steps", 1),
-        "n": lambda row: str(row["js_forget_n"]),
+        "n": lambda row: str(row["js_forget_n"] or row["relearn_steps_n"]),  # without an oracle
     }
     return _known(rows, found)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from unlearning.config.elsewhere import GIVEN
 from unlearning.methods import ORIGINALS
 from unlearning.metrics import names
 from unlearning.results.runs import GROUP, by_method, summarise_metric
@@ -31,7 +32,7 @@ def membership_table(runs: pd.DataFrame) -> pd.DataFrame:
 
     The interval is over the images, of the mean over these very models, from the cells' DeLong
     errors: added within a forget set, whose cells share their images, and in quadrature over
-    forget sets, times 1.96.
+    forget sets, times 1.96. `original`, where one was trained elsewhere: whether it was.
     """
     attacked = runs[runs["shadow_models"].notna()]
     found = _means(attacked, names.ATTACKS)
@@ -39,9 +40,14 @@ def membership_table(runs: pd.DataFrame) -> pd.DataFrame:
     squares = (within**2).groupby([*KEY, "method"]).sum()
     total = [squares[tuple(row)] for row in found[[*KEY, "method"]].to_numpy()]
     room = 1.96 * np.sqrt(np.array(total, dtype=float)) / found["lira_auc_n"]
-    return found.assign(
+    found = found.assign(
         lira_auc_low=found["lira_auc_mean"] - room, lira_auc_high=found["lira_auc_mean"] + room
     )
+    given = runs[(runs["method"] == "original") & (runs["settings_from"] == GIVEN)]
+    if given.empty:
+        return found
+    elsewhere = found["experiment"].isin(given["experiment"])
+    return found.assign(original=np.where(elsewhere, GIVEN, "trained here"))
 
 
 def distance_table(runs: pd.DataFrame) -> pd.DataFrame:

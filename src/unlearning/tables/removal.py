@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from unlearning.config.elsewhere import GIVEN
 from unlearning.metrics.aus import BY_CLASS, shown_scenarios
 from unlearning.results.runs import GROUP, nothing, read_runs, scenario_table
 from unlearning.tables import evaluation, render
@@ -23,6 +24,11 @@ MARKS = {
     "Flag": "Below original: a lower mean AUS than that of doing nothing.",
 }
 """Columns that are printed where a row has something in them, and what they say."""
+NO_ORACLE = (
+    "There is no oracle, so nothing is compared with retraining: without `training` in the config "
+    "there are no oracles and no shadow models, and no distances and attacks that need them."
+)
+"""Of a table beside an original that was made elsewhere."""
 
 
 def sections(table: pd.DataFrame, scenario: str) -> list[Section]:
@@ -82,7 +88,13 @@ def _footnotes(rows: pd.DataFrame) -> list[str]:
     for row in rows[rows["status_note"] != ""].to_dict("records"):
         note = ("† " if row["n_ok"] else "", row["status_note"])
         named.setdefault(note, []).append(row["method"])
-    return [f"{mark}{', '.join(names)}: {note}." for (mark, note), names in named.items()]
+    found = [f"{mark}{', '.join(names)}: {note}." for (mark, note), names in named.items()]
+    theirs = list(rows.loc[rows["settings"] == GIVEN, "method"])
+    if theirs:
+        found.append(f"{', '.join(theirs)}: made elsewhere, how and how fast is not known.")
+    if "original" in theirs and "oracle" not in set(rows["method"]):
+        found.append(NO_ORACLE)
+    return found
 
 
 def _caption(rows: pd.DataFrame, scenario: str) -> str:

@@ -166,13 +166,12 @@ def layers(model: Classifier, data: Images) -> tuple[torch.Tensor, torch.Tensor]
 
 @torch.inference_mode()
 def _evaluate(model, function, data, indices):
-    device = data.images.device
     if indices is None:
-        indices = torch.arange(len(data), device=device)
-    size = EVALUATION_BATCH[device.type]
+        indices = torch.arange(len(data), device=data.device)
+    size = EVALUATION_BATCH[data.device.type]
     was_training = model.training
     model.eval()
-    outputs = [function(data.batch(chunk)[0]) for chunk in indices.split(size)]
+    outputs = [function(images) for images, _ in data.batches(indices.split(size))]
     model.train(was_training)
     return torch.cat(outputs)
 
