@@ -16,7 +16,8 @@ from workspace import PROJECT, Workspace
 
 from unlearning.config import hyperparameters
 from unlearning.files import load_arrays
-from unlearning.results.manifest import COLUMNS, IDENTITY
+from unlearning.results.keys import IDENTITY
+from unlearning.results.manifest import COLUMNS
 from unlearning.tables.evaluation import LAYOUTS
 
 METHODS = ["fine_tuning", "negative_gradient", "random_labels", "duck", "duck_one_step"]

@@ -16,7 +16,8 @@ from test_tables import lose, synthetic_runs
 from unlearning.config.parsing import ConfigError, parse
 from unlearning.files import canonical_json, write_json
 from unlearning.report.quotes import _searches, quotes, read_tables, span, typographic
-from unlearning.results.manifest import COLUMNS, IDENTITY
+from unlearning.results.keys import IDENTITY
+from unlearning.results.manifest import COLUMNS
 from unlearning.tables.removal import tabulate
 
 METHODS = ("fine_tuning", "scrub", "duck")

@@ -24,13 +24,12 @@ import pandas as pd
 
 from unlearning.claims.statements import AUCS, FILES, UNITS, Claim
 from unlearning.metrics import names
-from unlearning.results.runs import CELL, GROUP, read_runs, status_note
+from unlearning.results.keys import CELLS, GROUP, KEY
+from unlearning.results.runs import read_runs, status_note
 from unlearning.results.study_files import read_studies, read_tidy
 from unlearning.stats.comparisons import holm, paired
 from unlearning.stats.crossed import ALPHA, draws, rounding
 
-KEY = [*GROUP, "scenario"]
-CELLS = CELL[:2]
 COLUMNS = [
     *("claim", "statement", "source", *KEY, "quantity", "value", "low", "high", "bound", "unit"),
     *("n", "over", "p", "test", "control", "control_value", "control_low", "control_high"),

@@ -25,6 +25,7 @@ from unlearning.audit.words import codes, sentence, tally
 from unlearning.claims.pages import CAPTION
 from unlearning.claims.verdicts import COLUMNS as CLAIMS
 from unlearning.files import read_json
+from unlearning.frames import Schema, read_table
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.report import rulegraph
@@ -105,7 +106,7 @@ TONES = {
 }
 """How a verdict is coloured; others are grey."""
 
-CELLS = ["experiment", "scenario", "method"]
+TRACED = ["experiment", "scenario", "method"]
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def report(template: Path, source: Path, made: Path, dot: Path) -> str:
     manifest = pd.concat([grid, read_manifest(beside)]) if beside.is_file() else grid
     claims = _read(made / "claims.csv", CLAIMS)
     audit = _read(made / "audit.csv", AUDIT)
-    traced = set(manifest[CELLS].itertuples(index=False, name=None))
+    traced = set(manifest[TRACED].itertuples(index=False, name=None))
     try:
         graph = dot.read_text(encoding="utf-8")
         needs = rulegraph.needs(graph)
@@ -201,11 +202,7 @@ def _present(path: Path) -> None:
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     """A CSV file as text, "" where empty."""
     _present(path)
-    found = pd.read_csv(path, dtype=str, keep_default_na=False)
-    absent = [name for name in columns if name not in found]
-    if absent:
-        raise ValueError(f"{path}: no column {', '.join(absent)}")
-    return found
+    return read_table(path, Schema(columns))
 
 
 def counts(frame: pd.DataFrame, columns: list[str]) -> list[tuple]:
@@ -417,7 +414,7 @@ def results(folder: Path, traced: set[tuple]) -> list[Result]:
         _present(page)
         printed = _Printed(path.stem)
         printed.feed(page.read_text(encoding="utf-8"))
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_table(path)
         sheets = [_linked(sheet, table, traced) for sheet in printed.sheets()]
         found.append(Result(path.stem, printed.title, sheets, printed.nothing, _numbers(path)))
     return found
@@ -552,9 +549,9 @@ def times_sheet(manifest: pd.DataFrame) -> Sheet:
     """Seconds by method: in all, on average, the shortest and the longest."""
     headers = ["Experiment", "Scenario", "Method", "Jobs", "Total (s)", "Mean (s)"]
     headers += ["Shortest (s)", "Longest (s)"]
-    traced = set(manifest[CELLS].itertuples(index=False, name=None))
+    traced = set(manifest[TRACED].itertuples(index=False, name=None))
     rows = []
-    for key, cells in manifest[manifest["record"] != ""].groupby(CELLS, sort=False):
+    for key, cells in manifest[manifest["record"] != ""].groupby(TRACED, sort=False):
         own = cells["seconds"].dropna()
         found = [own.sum(min_count=1), own.mean(), own.min(), own.max()]
         shown = [seconds(value, float("nan")) for value in found]
@@ -586,7 +583,7 @@ def _versions(record: str, text: str) -> dict[str, str]:
 
 
 def trace_words(source: Path, made: Path) -> Callable[[tuple[str, str, str]], str]:
-    """The `python -m unlearning trace` command for a key of CELLS: of its AUS, or its strength.
+    """The `python -m unlearning trace` command for a key of TRACED: of its AUS, or its strength.
 
     What is inside of models has no row of its own a method: there the command lists the rows.
     """
@@ -619,5 +616,5 @@ def trace_groups(
             "cells": cells.to_dict("records"),
             "command": command(key),
         }
-        for key, cells in manifest.groupby(CELLS, sort=False)
+        for key, cells in manifest.groupby(TRACED, sort=False)
     ]

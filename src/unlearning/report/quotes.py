@@ -22,15 +22,17 @@ from unlearning.config.hyperparameters import FOLDER, known_methods, load
 from unlearning.config.parsing import parse
 from unlearning.data.catalogue import catalogue
 from unlearning.files import read_json
+from unlearning.frames import read_table
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.metrics.names import SHORTCUT
 from unlearning.recipe import Recipe
+from unlearning.results.keys import CELLS, GROUP
 from unlearning.results.manifest import read_manifest
-from unlearning.results.runs import GROUP, read_runs
+from unlearning.results.runs import read_runs
 from unlearning.stats.comparisons import paired
 from unlearning.tables.evaluation import LAYOUTS as EVALUATIONS
-from unlearning.tables.evaluation_tables import BASELINE, CELLS
+from unlearning.tables.evaluation_tables import BASELINE
 from unlearning.tables.render import percent, plus_minus, probability, score, seconds
 from unlearning.tables.study_layouts import LAYOUTS as STUDIES
 from unlearning.tables.study_tables import PAIR_DIFFERENCE, RIVAL
@@ -44,7 +46,7 @@ BLANK = (
     *("against", "rank_over", "difference_over"),
 )
 NAMES = (*GROUP, "scenario", "method", "source", "label", *BLANK)
-MEASURED = {
+SHORT = {
     "retain_train": "retain_train_accuracy",
     "forget_train": "forget_train_accuracy",
     "retain_test": "retain_test_accuracy",
@@ -308,7 +310,7 @@ def _spread(table: pd.DataFrame) -> str:
 def _method(row: pd.Series) -> dict[str, str]:
     found = {
         name: percent(row[f"{metric}_mean"], row[f"{metric}_sd"])
-        for name, metric in MEASURED.items()
+        for name, metric in SHORT.items()
         if f"{metric}_mean" in row
     }
     return found | {
@@ -605,8 +607,7 @@ def _architectures(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _verdicts(audit_csv: Path, claims_csv: Path) -> dict[str, str]:
-    audit = pd.read_csv(audit_csv, dtype=str, keep_default_na=False)
-    claims = pd.read_csv(claims_csv, dtype=str, keep_default_na=False)
+    audit, claims = read_table(audit_csv), read_table(claims_csv)
     said = _tally(claims, VERDICTS)
     numbers, asked = len(audit), claims["claim"].nunique()
     failing = claims.loc[claims["verdict"] == "does not hold", "statement"].unique()

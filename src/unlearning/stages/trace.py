@@ -18,6 +18,7 @@ from unlearning.config.parsing import parse
 from unlearning.config.yaml_files import read_yaml
 from unlearning.files import read_json
 from unlearning.metrics.aus import SCENARIOS
+from unlearning.results.keys import KEY
 from unlearning.results.manifest import INPUTS, recorded_settings
 from unlearning.results.runs import scenario_table
 from unlearning.tables import evaluation, removal, study_layouts
@@ -117,7 +118,7 @@ def _claimed(paper: Path, run: Run, row: dict, column: str) -> pd.DataFrame:
         file, lambda: run.tidy(file)
     )()
     cells = verdicts.asked_cells(claim, frame)
-    place = [name for name in verdicts.KEY if row[name]]
+    place = [name for name in KEY if row[name]]
     cells = cells[(cells[place] == pd.Series(row)[place]).all(axis=1)]
     if column.startswith("control") and not isinstance(claim.control, str):
         claim = claim.control

@@ -20,6 +20,7 @@ import pandas as pd
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.config.hyperparameters import defined
 from unlearning.files import whole, write_json
+from unlearning.frames import read_table
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.plan.checks import resolved
@@ -162,7 +163,7 @@ def audit_rows(path: Path) -> list[list[str]]:
 
 
 def _records(path: Path) -> list[dict[str, str]]:
-    return pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+    return read_table(path).to_dict("records")
 
 
 def typeset(document: Path, source: Path, made: Path, out: Path) -> list[str]:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.results.runs import GROUP, nothing, read_runs, scenario_table
+from unlearning.results.keys import GROUP
+from unlearning.results.runs import nothing, read_runs, scenario_table
+from unlearning.results.study_files import read_ensembles
 from unlearning.tables import evaluation, render
-from unlearning.tables.evaluation_tables import read_ensembles
 from unlearning.tables.render import Section, percent, score, seconds, write
 
 MARKS = {

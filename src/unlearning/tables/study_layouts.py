@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from unlearning.results.runs import GROUP
-from unlearning.results.study_files import KEY
+from unlearning.results.keys import GROUP, KEY
 from unlearning.tables import study_tables
 from unlearning.tables.render import Section, percent, plus_minus, probability, score, seconds
 

@@ -23,10 +23,13 @@ import pandas as pd
 from unlearning.files import read_json, sha256_file
 from unlearning.metrics.names import METRICS
 from unlearning.records.record import RECORD, input_paths
+from unlearning.results.collected import MEASURED
+from unlearning.results.keys import IDENTITY as CELL
+from unlearning.results.keys import KEY
 from unlearning.results.manifest import INPUTS, read_manifest
 from unlearning.results.runs import read_runs
-from unlearning.results.study_files import VALUES, read_studies, read_tidy
-from unlearning.tables.evaluation_tables import BASELINE, KEY, read_ensembles
+from unlearning.results.study_files import VALUES, read_ensembles, read_studies, read_tidy
+from unlearning.tables.evaluation_tables import BASELINE
 from unlearning.tables.render import Section
 from unlearning.tables.study_tables import (
     DIFFERENCE,
@@ -36,7 +39,7 @@ from unlearning.tables.study_tables import (
     RIVAL,
 )
 
-IDENTITY = [
+NAMES = [
     *("row", "claim", "experiment", "dataset", "arch", "scenario", "classes_removed"),
     *("source", "label", "method", "metric", "layer", "measure", "percentile", "quantity"),
     *("against", "output", "pair"),
@@ -44,10 +47,8 @@ IDENTITY = [
 """The columns that name a row of a table, of those that it has."""
 LISTED = 40
 """Maximum number of a column's values in a message."""
-CELL = [*KEY, "split", "train_seed", "unlearn_seed", "method"]
 PARTS = {"mean": statistics.fmean, "sd": statistics.stdev, "n": len}
 """What a column METRIC_PART is of the cells' values."""
-MEASURED = ("scores", "attacks", "probes")
 PAIRED = ("difference", "difference_low", "difference_high", "p", "p_holm", "verdict")
 RANKED = ("rank", "rank_blocks", "friedman_p", "critical_difference")
 
@@ -134,7 +135,7 @@ class Table:
 def trace(run: Run, tables: Mapping[str, Table], name: str, words: Sequence[str]) -> dict[str, Any]:
     """What a number is, as JSON: its value, its copies, its cells, what made them, and `wrong`.
 
-    words: what names the row, each a value of IDENTITY or `column=value`, and last the column: one
+    words: what names the row, each a value of NAMES or `column=value`, and last the column: one
     of the CSV file, a metric (its mean), or a header as it is printed. `wrong` lists what does not
     agree. Raises NotFound, listing what there is, for an unknown table, row or column.
     """
@@ -156,7 +157,7 @@ def trace(run: Run, tables: Mapping[str, Table], name: str, words: Sequence[str]
     found = {
         "run": run.folder.as_posix(),
         "table": name,
-        "row": {key: str(row[key]) for key in IDENTITY if not pd.isna(row.get(key, math.nan))},
+        "row": {key: str(row[key]) for key in NAMES if not pd.isna(row.get(key, math.nan))},
         "column": column,
         "value": number,
         "copies": copies,
@@ -179,8 +180,8 @@ def _one(asked: str, known: Iterable[str], what: str) -> str:
 
 
 def _identity(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns of IDENTITY, as the CSV file has them."""
-    names = [name for name in IDENTITY if name in frame]
+    """The columns of NAMES, as the CSV file has them."""
+    names = [name for name in NAMES if name in frame]
     return frame[names].map(lambda value: "" if pd.isna(value) else str(value))
 
 
@@ -230,7 +231,7 @@ def _row(table: str, frame: pd.DataFrame, words: Sequence[str]) -> int:
 
 def _column(table: Table, frame: pd.DataFrame, place: int, asked: str) -> str:
     """The column of the CSV file that `asked` means."""
-    numbers = [name for name in frame if name not in IDENTITY]
+    numbers = [name for name in frame if name not in NAMES]
     for name in (asked, f"{asked}_mean"):
         if name in numbers:
             return name
