@@ -131,7 +131,7 @@ def test_tables_and_figures_are_there_and_not_empty(finished):
     names = [
         f"tables/{s}.{form}"
         for s in ("class_removal", "homogeneous_removal", *LAYOUTS)
-        for form in ("csv", "md", "tex", "html")
+        for form in ("csv", "json", "md", "tex", "html")
     ]
     names += [
         f"figures/{f}.{form}"

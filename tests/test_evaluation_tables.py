@@ -16,7 +16,7 @@ from unlearning.results.runs import read_runs
 from unlearning.results.study_files import read_ensembles
 from unlearning.tables import evaluation_tables as tables
 from unlearning.tables.evaluation import LAYOUTS
-from unlearning.tables.removal import tabulate
+from unlearning.tables.layouts import tabulate
 
 METHODS = ("fine_tuning", "scrub", "negative_gradient", "duck")
 

@@ -51,3 +51,13 @@ def read_ensembles(path: str | Path) -> pd.DataFrame:
     """Read ensembles.csv: text, measurements as floats. Raises ValueError as `read_tidy` does."""
     numbers = ["models", *ENSEMBLES]
     return read_table(path, Schema([*KEY, "split", "method", *numbers], numbers=numbers))
+
+
+def read_file(path: str | Path, name: str) -> pd.DataFrame:
+    """A file of a run, typed; ValueError, naming it, if it is not as it should be.
+
+    name: runs, ensembles, studies, features, attributions or shortcut.
+    """
+    if name in IDENTITIES:
+        return read_tidy(path, name)
+    return {"runs": read_runs, "ensembles": read_ensembles, "studies": read_studies}[name](path)

@@ -6,7 +6,7 @@ import argparse
 import shutil
 
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.tables.removal import shown
+from unlearning.tables.layouts import shown
 
 
 def main(argv: list[str]) -> None:

@@ -18,9 +18,9 @@ from unlearning.results.runs import by_method, scenario_table
 from unlearning.stats.comparisons import paired, rank_sum, signed_rank
 from unlearning.stats.crossed import blocks
 from unlearning.stats.summary import summarise
+from unlearning.tables.evaluation_tables import BASELINE
 
 MODELS = ("original", "duck", "oracle")
-BASELINE = "duck"
 RIVAL = "fine_tuning"
 TESTED = ("log_density", "silhouette", "margin")
 """The measures of features.csv that forgotten and retained classes both have."""
