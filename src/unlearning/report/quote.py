@@ -50,8 +50,9 @@ Quotes = dict[str, Quote]
 
 def rows_of(table: Table) -> pd.DataFrame:
     """The rows of a table at full precision, each with its place AT."""
-    blank = {name: table.frame[name].fillna("") for name in BLANK if name in table.frame}
-    return table.frame.assign(**blank, **{AT: [(table.name, k) for k in table.frame.index]})
+    frame = table.frame
+    blank = {name: frame[name].astype(object).fillna("") for name in BLANK if name in frame}
+    return frame.assign(**blank, **{AT: [(table.name, k) for k in frame.index]})
 
 
 def on(rows: pd.DataFrame | pd.Series | Mapping, *columns: str) -> tuple[Number, ...]:
