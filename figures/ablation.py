@@ -10,8 +10,7 @@ from matplotlib.lines import Line2D
 
 from unlearning.results.runs import by_method
 
-IDENTITY = ["scenario", "experiment", "dataset", "arch"]
-COLUMNS = [*IDENTITY, "method", *common.MEASURED]
+COLUMNS = [*common.PLACE, "method", *common.MEASURED]
 FIRST = ("duck", "oracle", "original")
 LABEL = {
     "retain_test_accuracy": "retained classes, test ($A_r^t$)",
@@ -30,7 +29,7 @@ def variants(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def numbers(panel: common.Panel) -> pd.DataFrame:
     """Every drawn number: AUS and two accuracies in percent, a row a `cell`, one a `mean`."""
-    identity = {name: getattr(panel, name) for name in IDENTITY}
+    identity = {name: getattr(panel, name) for name in common.PLACE}
     rows = []
     for method, cells in variants(panel.cells):
         for metric in ("aus", *common.AIMS[panel.scenario]):

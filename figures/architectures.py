@@ -14,8 +14,7 @@ from matplotlib.patches import Patch
 
 from unlearning.results.runs import by_method
 
-IDENTITY = ["scenario", "experiment", "dataset", "arch"]
-COLUMNS = [*IDENTITY, "method", *common.MEASURED]
+COLUMNS = [*common.PLACE, "method", *common.MEASURED]
 BESIDE = ("duck", "oracle")  # whose accuracies are shown
 LABEL = {
     "retain_test_accuracy": "retained, test ($A_r^t$)",
@@ -28,7 +27,7 @@ ROW, SHARE = 0.17, 0.8  # inches a method, and how much of an architecture's row
 
 def numbers(panel: common.Panel) -> pd.DataFrame:
     """Every drawn number of one architecture: AUS, and in percent the accuracies of BESIDE."""
-    identity = {name: getattr(panel, name) for name in IDENTITY}
+    identity = {name: getattr(panel, name) for name in common.PLACE}
     rows = []
     for method, cells in by_method(panel.cells):
         for metric in ("aus", *(common.AIMS[panel.scenario] if method in BESIDE else ())):

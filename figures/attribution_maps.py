@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from unlearning.results.runs import GROUP
+from unlearning.results.keys import GROUP
 
 CASE = [*GROUP, "scenario", "split", "train_seed", "image", "label", "assigned"]
 COLUMNS = [*CASE, "model", "output", "row", "column", "value", "limit"]

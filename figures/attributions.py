@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from unlearning.results.runs import GROUP
+from unlearning.results.keys import GROUP
 from unlearning.stats.summary import interval
 
 IDENTITY = [*GROUP, "scenario", "output", "pair"]

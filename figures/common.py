@@ -19,9 +19,10 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
 from unlearning.files import whole, write_text
+from unlearning.frames import Schema, read_table
 from unlearning.metrics.aus import shown_scenarios
+from unlearning.results.keys import GROUP
 from unlearning.results.runs import (
-    GROUP,
     by_method,
     nothing,
     read_runs,
@@ -241,16 +242,7 @@ def tidy(path: str | Path, text: Iterable[str], numbers: Iterable[str] = ()) -> 
     missing and for a value of `numbers` that is no number.
     """
     text, numbers = list(text), list(numbers)
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    absent = [name for name in (*text, *numbers) if name not in frame]
-    if absent:
-        raise ValueError(f"{path}: no column {', '.join(absent)}")
-    for name in numbers:
-        try:
-            frame[name] = frame[name].replace("", "nan").astype(float)
-        except ValueError as error:
-            raise ValueError(f"{path}: column {name}: {error}") from error
-    return frame[[name for name in frame if name in {*text, *numbers}]]
+    return read_table(path, Schema([*text, *numbers], numbers=numbers))
 
 
 def only_say(sentence: str, width: float = COLUMN) -> Figure:
@@ -260,6 +252,7 @@ def only_say(sentence: str, width: float = COLUMN) -> Figure:
     return figure
 
 
+PLACE = ["scenario", "experiment", "dataset", "arch"]
 MEASURED = [
     *("metric", "unit", "kind", "split", "train_seed", "unlearn_seed"),
     *("value", "sd", "n", "over"),

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unlearning.results.runs import GROUP
+from unlearning.results.keys import GROUP
 from unlearning.stats.summary import summarise
 
 TEXT = [*GROUP, "split", "train_seed", "model", "layer", "measure", "part"]

@@ -12,7 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from unlearning.results.runs import GROUP
+from unlearning.results.keys import GROUP
 
 TEXT = [*GROUP, "split", "train_seed", "model", "by"]
 COLUMNS = [*GROUP, "model", "by", "removed", "class", "share_percent", "n"]

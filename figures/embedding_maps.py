@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unlearning.results.runs import GROUP
+from unlearning.results.keys import GROUP
 
 MAP = [*GROUP, "scenario", "split", "train_seed"]
 COLUMNS = [*MAP, "model", "kind", "x", "y", "class", "forgotten", "assigned", "joined"]

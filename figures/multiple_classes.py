@@ -11,9 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from unlearning.results.runs import by_method
 
-IDENTITY = ["scenario", "experiment", "dataset", "arch"]
 COLUMNS = [
-    *(*IDENTITY, "method", "classes_removed", "metric", "unit", "value", "sd", "n", "over"),
+    *(*common.PLACE, "method", "classes_removed", "metric", "unit", "value", "sd", "n", "over"),
 ]
 LABEL = {
     "retain_test_accuracy": "test accuracy (%),\nremaining classes ($A_r^t$)",
@@ -28,7 +27,7 @@ def numbers(panel: common.Panel) -> pd.DataFrame:
 
     The original is there with its accuracy on the remaining classes alone.
     """
-    identity = {name: getattr(panel, name) for name in IDENTITY}
+    identity = {name: getattr(panel, name) for name in common.PLACE}
     rows = []
     for method, own in by_method(panel.cells):
         for metric in LABEL if method != "original" else ["retain_test_accuracy"]:

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from unlearning.metrics.aus import SCENARIOS
-from unlearning.results.runs import GROUP, by_method
+from unlearning.results.keys import GROUP
+from unlearning.results.runs import by_method
 
 COLUMNS = [
     *("scenario", "experiment", "dataset", "arch", "method"),
@@ -35,11 +36,8 @@ DASHES = [
 
 def read(path: str) -> pd.DataFrame:
     """Read roc.csv; rates as fractions. Raises ValueError if a column is missing."""
-    points = pd.read_csv(path, keep_default_na=False)
-    absent = [name for name in (*COLUMNS[:7], "shadow_models") if name not in points]
-    if absent:
-        raise ValueError(f"{path}: no column {', '.join(absent)}")
-    return points
+    text = [*COLUMNS[:5], "split", "train_seed", "unlearn_seed"]
+    return common.tidy(path, text, [*COLUMNS[5:7], "shadow_models"])
 
 
 def numbers(points: pd.DataFrame) -> pd.DataFrame:

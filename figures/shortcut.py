@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unlearning.results.runs import GROUP, by_method
+from unlearning.results.keys import GROUP
+from unlearning.results.runs import by_method
 from unlearning.stats.summary import summarise
 
 IDENTITY = [*GROUP, "source", "label"]

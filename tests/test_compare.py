@@ -14,9 +14,10 @@ from workspace import PROJECT, Workspace
 from unlearning.records.provenance import cpu_model
 from unlearning.results.manifest import read_manifest
 from unlearning.stages.compare import main
-from unlearning.stages.trace import tables
 from unlearning.trace.compare import ASIDE, aside, compare
-from unlearning.trace.numbers import Run, trace
+from unlearning.trace.known import known_tables
+from unlearning.trace.numbers import trace
+from unlearning.trace.run import Run
 
 REFERENCE = PROJECT / "paper/reference/mini"
 MADE_HERE = PROJECT / "results/mini"
@@ -155,7 +156,7 @@ def test_the_command_says_what_differs(copy, capsys):
 
 
 def test_a_number_of_a_real_run_is_traced_to_models_that_are_there(twice):
-    known = tables(PROJECT / "paper", PROJECT / "configs/paper.yaml")
+    known = known_tables(PROJECT / "paper", PROJECT / "configs/paper.yaml")
     found = trace(Run(twice[0], twice[0]), known, "class_removal", ["duck", "aus"])
     assert found["wrong"] == [] and len(found["copies"]) == 2
     (cell,) = found["cells"]

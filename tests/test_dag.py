@@ -16,7 +16,8 @@ from workspace import PROJECT, Workspace
 
 from unlearning.config import hyperparameters
 from unlearning.files import load_arrays
-from unlearning.results.manifest import COLUMNS, IDENTITY
+from unlearning.results.keys import IDENTITY
+from unlearning.results.manifest import COLUMNS
 from unlearning.tables.evaluation import LAYOUTS
 
 METHODS = ["fine_tuning", "negative_gradient", "random_labels", "duck", "duck_one_step"]
@@ -130,7 +131,7 @@ def test_tables_and_figures_are_there_and_not_empty(finished):
     names = [
         f"tables/{s}.{form}"
         for s in ("class_removal", "homogeneous_removal", *LAYOUTS)
-        for form in ("csv", "md", "tex", "html")
+        for form in ("csv", "json", "md", "tex", "html")
     ]
     names += [
         f"figures/{f}.{form}"

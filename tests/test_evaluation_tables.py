@@ -13,9 +13,10 @@ from test_tables import lose, parse, synthetic_runs
 from unlearning.metrics import names
 from unlearning.results.collected import ENSEMBLE_COLUMNS
 from unlearning.results.runs import read_runs
+from unlearning.results.study_files import read_ensembles
 from unlearning.tables import evaluation_tables as tables
 from unlearning.tables.evaluation import LAYOUTS
-from unlearning.tables.removal import tabulate
+from unlearning.tables.layouts import tabulate
 
 METHODS = ("fine_tuning", "scrub", "negative_gradient", "duck")
 
@@ -178,14 +179,14 @@ def test_variance_is_split_where_the_grid_is_whole(runs):
 
 
 def test_ensembles_are_means_over_forget_sets(folder, tmp_path):
-    found = tables.read_ensembles(folder.parent / "ensembles.csv")
+    found = read_ensembles(folder.parent / "ensembles.csv")
     row = row_of(tables.ensemble_table(found), method="duck")
     values = found.loc[found["method"] == "duck", "u_lira_auc"]
     assert row["u_lira_auc_mean"] == pytest.approx(values.mean())
     assert (row["u_lira_auc_n"], row["models"]) == (2, 6)
     ensembles().drop(columns="models").to_csv(tmp_path / "broken.csv", index=False)
     with pytest.raises(ValueError, match="no column models"):
-        tables.read_ensembles(tmp_path / "broken.csv")
+        read_ensembles(tmp_path / "broken.csv")
 
 
 @pytest.mark.parametrize("form", ["md", "tex", "html"])

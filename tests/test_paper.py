@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_quotes import CONFIG, METHODS, finished_run, manifest_of
+from test_quotes import CONFIG, METHODS, finished_run, manifest_of, texts
 from test_tables import synthetic_runs
 from workspace import PROJECT
 
 from unlearning.config.parsing import parse
+from unlearning.frames import read_table
 from unlearning.metrics.names import STUDY_TABLES
-from unlearning.report.quotes import quotes
 from unlearning.results.manifest import recorded_settings
 from unlearning.stages import tabulate_studies
 from unlearning.stages.typeset import (
@@ -56,10 +56,15 @@ def mini(tmp_path_factory) -> Path:
     for file in [*MINI.glob("*.csv"), MINI / "config.json"]:
         shutil.copy(file, folder)
     manifest_of(runs).to_csv(folder / "manifest.csv", index=False)
+    tabulate_all(folder)
+    return folder
+
+
+def tabulate_all(folder: Path) -> None:
+    """Make the studies' tables of a folder again."""
     kinds = ("studies", "features", "attributions", "shortcut")
     files = [word for kind in kinds for word in (f"--{kind}", str(folder / f"{kind}.csv"))]
     tabulate_studies.main([*files, "--out", str(folder / "tables")])
-    return folder
 
 
 def words(pdf: Path) -> str:
@@ -91,13 +96,13 @@ def test_the_same_run_gives_the_same_bytes_without_a_warning(run, tmp_path):
 
 def test_an_edited_cell_changes_the_pdf(run, tmp_path):
     typeset(PAPER, run, run, tmp_path / "before.pdf")
-    before = quotes(run, run)["class_removal.duck.aus"]
+    before = texts(run)["class_removal.duck.aus"]
     runs = pd.read_csv(run / "runs.csv", dtype=str, keep_default_na=False)
     mine = runs.index[(runs["method"] == "duck") & (runs["scenario"] == "class_removal")][0]
     runs.loc[mine, "aus"] = str(float(runs.loc[mine, "aus"]) + 0.2)
     finished_run(run, runs)
     typeset(PAPER, run, run, tmp_path / "after.pdf")
-    after = quotes(run, run)["class_removal.duck.aus"]
+    after = texts(run)["class_removal.duck.aus"]
     assert after != before
     assert before in words(tmp_path / "before.pdf")
     shown = words(tmp_path / "after.pdf")
@@ -157,22 +162,23 @@ def test_the_embedded_run_with_its_studies_is_typeset(mini, tmp_path):
         (mini / f"figures/{name}.svg").write_text(FIGURE)
     assert typeset(PAPER, mini, mini, tmp_path / "paper.pdf") == []
     shown = words(tmp_path / "paper.pdf")
-    for name, text in quotes(mini, mini).items():
+    for name, text in texts(mini).items():
         if name in ("class_removal.duck.aus", "ablation.duck", "multiple_classes.most.duck"):
             assert text in shown, name
 
 
 def test_a_study_that_lost_a_measure_stops_the_build(mini, tmp_path):
     broken = shutil.copytree(mini, tmp_path / "mini")
-    table = pd.read_csv(broken / "tables/feature_space.csv")
-    table[table["measure"] != "reached"].to_csv(broken / "tables/feature_space.csv", index=False)
+    features = pd.read_csv(broken / "features.csv", dtype=str, keep_default_na=False)
+    features[features["measure"] != "reached"].to_csv(broken / "features.csv", index=False)
+    tabulate_all(broken)
     with pytest.raises(ValueError, match=r"no number named feature_space\.embedding\.reached"):
         typeset(PAPER, broken, broken, tmp_path / "paper.pdf")
 
 
 def test_every_name_in_the_document_is_known_for_the_embedded_run(mini):
     text = PAPER.read_text(encoding="utf-8")
-    known = quotes(mini, mini)
+    known = texts(mini)
     plain = re.findall(r'(?<!\w)n\("([^"]+)"\)', text)
     suffixes = re.findall(r'(?<!\w)n\(scenario \+ "([^"]+)"\)', text)
     assert len(plain) > 60 and len(suffixes) > 15
@@ -241,12 +247,12 @@ def test_settings_are_read_from_the_commands_of_the_records(run):
 
 
 def test_claims_and_audit_are_printed_as_they_were_judged(run):
-    first, second, third, fourth = claim_rows(run / "claims.csv")
+    first, second, third, fourth = claim_rows(read_table(run / "claims.csv"))
     assert first[2:] == ["3.250 [3.000, 3.500] times", "6", "classes and seeds", "< 0.001", "holds"]
     assert second[2:] == ["2.000 times", "1", "–", "–", "not tested (one_cell)"]
     assert third[2] == "−0.012 [−0.020, −0.010] AUS" and third[6] == "does not hold"
     assert fourth[2:] == ["–", "–", "–", "–", "not told apart"]
-    assert audit_rows(run / "audit.csv") == [
+    assert audit_rows(read_table(run / "audit.csv")) == [
         [
             *("CIFAR100", "CR", "DUCK", "A_r^t (%)", "71.57", "70.12"),
             *("A_or − A_r^t", "−1.45", "B", "differs", ""),

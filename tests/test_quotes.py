@@ -15,9 +15,12 @@ from test_tables import lose, synthetic_runs
 
 from unlearning.config.parsing import ConfigError, parse
 from unlearning.files import canonical_json, write_json
-from unlearning.report.quotes import _searches, quotes, read_tables, span, typographic
-from unlearning.results.manifest import COLUMNS, IDENTITY
-from unlearning.tables.removal import tabulate
+from unlearning.report.facts import searches
+from unlearning.report.quotes import quotes, read_tables, typographic
+from unlearning.results.keys import IDENTITY
+from unlearning.results.manifest import COLUMNS
+from unlearning.tables.layouts import tabulate
+from unlearning.tables.render import span
 
 METHODS = ("fine_tuning", "scrub", "duck")
 CONFIG = {
@@ -79,6 +82,11 @@ def finished_run(folder: Path, runs: pd.DataFrame, config: dict | None = None) -
     return folder
 
 
+def texts(folder: Path) -> dict[str, str]:
+    """The texts of the paper by name, of a run's folder with its tables."""
+    return {name: one.text for name, one in quotes(folder, read_tables(folder)).items()}
+
+
 def manifest_of(runs: pd.DataFrame) -> pd.DataFrame:
     """A manifest as the records of these cells would make it; the first cell was dirty."""
     made = dict.fromkeys(COLUMNS, "")
@@ -101,7 +109,7 @@ def runs() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def found(runs, tmp_path_factory) -> dict[str, str]:
     folder = finished_run(tmp_path_factory.mktemp("run"), runs)
-    return quotes(folder, folder)
+    return texts(folder)
 
 
 def values(runs: pd.DataFrame, method: str, metric: str, scenario: str = "class_removal") -> list:
@@ -151,13 +159,13 @@ def test_the_verdict_follows_the_data(runs, tmp_path, shifts, word):
         same = oracle & (runs["train_seed"] == seed).to_numpy()
         moved.loc[mine, "aus"] = (runs.loc[same, "aus"] + shift).to_numpy()
     folder = finished_run(tmp_path, moved)
-    assert f"DUCK's AUS {word} the oracle's" in quotes(folder, folder)["class_removal.duck_oracle"]
+    assert f"DUCK's AUS {word} the oracle's" in texts(folder)["class_removal.duck_oracle"]
 
 
 def test_one_cell_is_not_judged_and_has_no_interval(runs, tmp_path):
     one = runs[runs["split"].isin(["class-0", "seed-0"]) & (runs["train_seed"] == 0)]
     folder = finished_run(tmp_path, one)
-    found = quotes(folder, folder)
+    found = texts(folder)
     assert "which no test can judge" in found["class_removal.duck_oracle"]
     assert found["class_removal.duck.aus"] == found["class_removal.duck.aus_interval"]
     assert "±" not in found["class_removal.duck.aus"]
@@ -174,7 +182,7 @@ def test_places_and_who_is_better_and_sooner(runs, tmp_path):
     ):
         changed.loc[changed["method"] == method, ["aus", "unlearning_seconds"]] = [aus, spent]
     folder = finished_run(tmp_path, changed)
-    found = quotes(folder, folder)
+    found = texts(folder)
     assert found["class_removal.place"] == "3 of 3"
     assert found["class_removal.time_place"] == "2 of 3"
     assert found["class_removal.best"] == "fine_tuning (0.990)"
@@ -184,7 +192,7 @@ def test_places_and_who_is_better_and_sooner(runs, tmp_path):
 def test_a_method_without_a_finished_cell_has_no_numbers(runs, tmp_path):
     mine = (runs["method"] == "scrub") & (runs["scenario"] == "class_removal")
     folder = finished_run(tmp_path, lose(runs, mine, "diverged", "NaN"))
-    found = quotes(folder, folder)
+    found = texts(folder)
     assert "class_removal.scrub.aus" not in found
     assert found["class_removal.lost"] == "scrub"
     assert found["run.others"] == f"{mine.sum()} diverged"
@@ -193,7 +201,7 @@ def test_a_method_without_a_finished_cell_has_no_numbers(runs, tmp_path):
 
 def test_a_run_without_a_scenario_has_no_names_of_it(runs, tmp_path):
     folder = finished_run(tmp_path, runs[runs["scenario"] == "class_removal"])
-    names = quotes(folder, folder)
+    names = texts(folder)
     assert not [name for name in names if name.startswith("homogeneous_removal")]
 
 
@@ -228,7 +236,7 @@ def test_an_attack_is_quoted_with_its_interval_and_place(runs, tmp_path):
         lira_auc=runs["method"].map(levels), lira_auc_error=0.01, shadow_models=4
     )
     folder = finished_run(tmp_path, attacked)
-    found = quotes(folder, folder)
+    found = texts(folder)
     # 2 classes x 3 seeds: errors add within a class, in quadrature over classes.
     room = 1.96 * math.sqrt(2 * (3 * 0.01) ** 2) / 6
     assert found["class_removal.duck.lira"] == f"0.600 [{0.6 - room:.3f}, {0.6 + room:.3f}]"
@@ -242,10 +250,10 @@ def test_a_missing_or_broken_file_is_named(runs, tmp_path):
     del broken["experiments"][0]["arch"]
     write_json(folder / "config.json", broken)
     with pytest.raises(ConfigError, match=r"config\.json"):
-        quotes(folder, folder)
-    (folder / "tables/statistics.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"statistics\.csv"):
-        read_tables(folder / "tables")
+        texts(folder)
+    (folder / "tables/statistics.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"statistics\.json"):
+        read_tables(folder)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +281,7 @@ def test_the_search_is_the_one_that_the_settings_are_from(run, tmp_path):
     root = Path(__file__).parent.parent
     config = json.loads((root / f"paper/reference/{run}/config.json").read_text(encoding="utf-8"))
     config["experiments"][0]["tuning"]["budget"] = 99
-    said = _searches(parse(config, "config.json").experiments[0])
+    said = searches(parse(config, "config.json").experiments[0])
     trace = pd.read_csv(root / f"paper/reference/tuning/{run}.csv")
     trace = trace[~trace["candidate"].str.endswith("-published")]
     tried = trace.groupby(["method", "scenario"])["candidate"].nunique().unique()
@@ -281,4 +289,4 @@ def test_the_search_is_the_one_that_the_settings_are_from(run, tmp_path):
     for count, words in zip(sorted(tried), said, strict=True):
         assert f" of {count} on held-out training images" in words and f"{run}.csv" in words
     config["experiments"][0] |= {"tuning": None, "settings_from": "published"}
-    assert _searches(parse(config, "config.json").experiments[0]) == []
+    assert searches(parse(config, "config.json").experiments[0]) == []

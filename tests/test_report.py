@@ -20,11 +20,12 @@ from test_tables import synthetic_runs
 from unlearning.audit.rows import COLUMNS as AUDIT
 from unlearning.claims.verdicts import COLUMNS as CLAIMS
 from unlearning.files import write_json
-from unlearning.report.page import LIMIT, duration, report
+from unlearning.report.drawings import LIMIT
+from unlearning.report.page import duration, report
 from unlearning.results.manifest import COLUMNS as MANIFEST
 from unlearning.results.manifest import trace_id
 from unlearning.stages import report as stage
-from unlearning.tables.removal import tabulate
+from unlearning.tables.layouts import tabulate
 
 TEMPLATE = Path(__file__).parents[1] / "workflow" / "report" / "report.html"
 SCRIPT = "<script>"
@@ -234,6 +235,20 @@ def test_every_number_leads_to_its_cells(run):
     assert trace_id("a b", "c", "d/é") == "trace-a~20b-c-d~2f~e9"
 
 
+def test_a_method_leads_to_the_cells_of_its_own_experiment(run):
+    """Two experiments on one data set and network: each row's link is of its own."""
+    for name in ("runs.csv", "manifest.csv"):
+        frame = pd.read_csv(run / name, dtype=str, keep_default_na=False)
+        both = pd.concat([frame, frame.assign(experiment="second")])
+        both.to_csv(run / name, index=False)
+    tabulate(run / "runs.csv", run / "tables")
+    sheets = page(run).split('<div class="sheet" id="')
+    for number, experiment in enumerate(("mini", "second"), start=1):
+        (sheet,) = [text for text in sheets if text.startswith(f'class_removal-{number}"')]
+        links = re.findall(r'href="#trace-(\w+)-class_removal-duck"', sheet)
+        assert links == [experiment]
+
+
 def test_a_trace_that_the_manifest_lacks_is_no_link(run):
     edit(run / "claims.csv", trace="other/class_removal/duck")
     row = Elements(page(run)).tables["claims-table"][1]
@@ -381,8 +396,8 @@ def test_missing_parts_are_named(run):
     with pytest.raises(ValueError, match=r"aus_vs_time\.png: no such file"):
         page(run)
     (run / "figures" / "aus_vs_time.svg").unlink()
-    (run / "tables" / "statistics.html").unlink()
-    with pytest.raises(ValueError, match=r"statistics\.html: no such file"):
+    (run / "tables" / "statistics.json").unlink()
+    with pytest.raises(ValueError, match=r"statistics\.json: no such file"):
         page(run)
     (run / "tables" / "statistics.csv").unlink()
     edit(run / "manifest.csv", software="[1, 2]", record="r.json")

@@ -16,7 +16,7 @@ from test_tables import FORMATS, lose, parse, synthetic_runs
 from unlearning.metrics.names import STUDY_TABLES as NAMES
 from unlearning.results.study_files import IDENTITIES, VALUES, read_tidy
 from unlearning.stages.tabulate_studies import main
-from unlearning.tables.study_layouts import LAYOUTS
+from unlearning.tables.layouts import LAYOUTS
 
 SYSTEM = {"experiment": "inside", "dataset": "mini", "arch": "small_cnn"}
 CELLS = list(itertools.product(("class-3", "class-5", "class-7"), (0, 1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import statistics
 import subprocess
@@ -20,10 +21,11 @@ from unlearning.metrics.aus import (
     homogeneous_removal_aus,
 )
 from unlearning.results.runs import read_runs, scenario_table
+from unlearning.results.shown import PRINTED, TABLES
 from unlearning.stats.summary import summarise
-from unlearning.tables.evaluation import LAYOUTS
-from unlearning.tables.removal import sections, shown, tabulate
+from unlearning.tables.layouts import LAYOUTS, shown, tabulate
 from unlearning.tables.render import seconds
+from unlearning.tables.table import read
 
 FORMATS = ("csv", "md", "tex", "html")
 METHODS = ("fine_tuning", "negative_gradient", "random_labels", "boundary_shrink", "scrub")
@@ -323,9 +325,48 @@ def test_aus_per_run_and_aus_of_means_are_two_columns(runs, tmp_path):
 def test_the_same_runs_give_the_same_bytes(runs, folder, tmp_path):
     again = write_tables(runs, tmp_path)
     names = sorted(path.name for path in folder.iterdir())
-    tables = [*PAPER_SCENARIOS, *LAYOUTS]
-    assert names == sorted(f"{table}.{form}" for table in tables for form in FORMATS)
+    assert names == sorted(
+        f"{table}.{form}" for table in (*PAPER_SCENARIOS, *TABLES) for form in PRINTED
+    )
     assert all((folder / name).read_bytes() == (again / name).read_bytes() for name in names)
+
+
+@pytest.mark.parametrize("scenario", PAPER_SCENARIOS)
+def test_the_json_is_the_csv_and_the_printed_cells(folder, scenario):
+    found = read(folder / f"{scenario}.json")
+    pd.testing.assert_frame_equal(
+        found.frame.replace("", math.nan), numeric(folder, scenario), check_dtype=False
+    )
+    printed = [list(found.sections[0].cells), *found.sections[0].cells.to_numpy().tolist()]
+    assert printed == parse(folder, scenario, "md")
+
+
+def test_each_number_of_the_json_is_that_of_the_rows_it_rests_on(runs, folder):
+    """Means and spreads again from the cells that the file names, looked up in runs.csv."""
+    found = read(folder / "class_removal.json")
+    cells = runs.astype({"train_seed": str, "unlearn_seed": str}).set_index(found.keys)
+    checked = 0
+    for part in found.parts:
+        for column, cell in (
+            (c, x) for row in part.rows for c, x in zip(part.columns, row, strict=True)
+        ):
+            metric, _, kind = column.value.rpartition("_")
+            if kind == "mean" and cell.value is not None:
+                rests = cells.loc[[tuple(found.basis[k]) for k in cell.rests_on]]
+                values = [float(v) for v in rests.loc[rests["status"] == "ok", metric] if v != ""]
+                assert cell.value == pytest.approx(statistics.fmean(values))
+                assert cell.n == len(values) > 1
+                assert cell.spread == pytest.approx(statistics.stdev(values))
+                checked += 1
+    assert checked > 30
+
+
+def test_a_table_of_another_version_is_refused(folder, tmp_path):
+    text = (folder / "class_removal.json").read_text(encoding="utf-8")
+    other = tmp_path / "class_removal.json"
+    other.write_text(text.replace('{"version": 1,', '{"version": 2,'), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"class_removal\.json: not a table of version 1"):
+        read(other)
 
 
 def test_one_changed_value_changes_its_table_and_no_other(runs, folder, tmp_path):
@@ -437,7 +478,7 @@ def test_a_row_below_the_original_is_flagged(tmp_path):
     table = scenario_table(read, "class_removal").set_index("method")
     assert table.loc["worse", "flag"] == "below original"
     assert table.loc["better", "flag"] == table.loc["original", "flag"] == ""
-    (section,) = sections(table.reset_index(), "class_removal")
+    (section,) = LAYOUTS["class_removal"].build(read).sections
     shown = section.cells.set_index("Method")["Flag"]
     assert shown["worse"] == "below original" and shown["better"] == ""
     assert "Settings" not in section.cells and "doing nothing" in section.caption
@@ -446,8 +487,7 @@ def test_a_row_below_the_original_is_flagged(tmp_path):
 def test_each_row_says_whose_settings_it_has(tmp_path):
     made = flagged()
     made["settings_from"] = made["method"].map({"worse": "published elsewhere"}).fillna("")
-    table = scenario_table(read_back(made, tmp_path), "class_removal")
-    (section,) = sections(table, "class_removal")
+    (section,) = LAYOUTS["class_removal"].build(read_back(made, tmp_path)).sections
     shown = section.cells.set_index("Method")["Settings"]
     assert shown["worse"] == "published elsewhere" and shown["better"] == "–"
     assert "published for this data set, or elsewhere" in section.caption

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,12 +15,20 @@ import pandas as pd
 import pytest
 from workspace import PROJECT
 
+from unlearning.data.catalogue import catalogue
 from unlearning.files import sha256_file
-from unlearning.stages.trace import main, tables
-from unlearning.trace.numbers import NotFound, Run, read_markdown, trace
+from unlearning.metrics.aus import SCENARIOS
+from unlearning.report import facts
+from unlearning.report.traced import Paper
+from unlearning.stages.trace import main
+from unlearning.tables.layouts import LAYOUTS, tabulate
+from unlearning.tables.table import NAMES, write
+from unlearning.trace.known import known_tables
+from unlearning.trace.numbers import trace
+from unlearning.trace.run import NotFound, Run
 
 REFERENCES = ("mini", "fashion")
-KNOWN = tables(PROJECT / "paper", PROJECT / "configs/paper.yaml")
+KNOWN = known_tables(PROJECT / "paper", PROJECT / "configs/paper.yaml")
 DUCK = ("class_removal", "duck", "aus")
 
 
@@ -141,7 +151,7 @@ def test_a_changed_cell_of_runs_csv_is_caught(copied):
 
 def test_a_changed_table_csv_is_caught_to_the_last_bit(copied):
     path = copied.made / "tables/class_removal.csv"
-    KNOWN["class_removal"].frame(copied).to_csv(path, index=False)
+    KNOWN["class_removal"].table(copied).frame.to_csv(path, index=False)
     asked = ("class_removal", "l1_sparse", "aus")
     assert found(copied, *asked)["wrong"] == []
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -159,7 +169,7 @@ def traced_run(tiny_run, tmp_path):
     folder = tmp_path / "all/results/tiny"
     run = Run(folder, folder)
     (folder / "tables").mkdir()
-    KNOWN["class_removal"].frame(run).to_csv(folder / "tables/class_removal.csv", index=False)
+    KNOWN["class_removal"].table(run).frame.to_csv(folder / "tables/class_removal.csv", index=False)
     return run
 
 
@@ -204,9 +214,103 @@ def test_a_reported_number_without_a_cell_of_ours_says_so():
     assert found(reference("mini"), "audit", "row=92", "verdict")["value"] == "not comparable"
 
 
-def test_an_escaped_bar_is_text():
-    text = "**T.** about\n\n| A \\| B | n |\n|:---|---:|\n| \\< 1 | 2 |\n"
-    assert read_markdown(text) == {"T": [{"A | B": "< 1", "n": "2"}]}
+def test_a_changed_number_or_text_of_the_json_is_caught(copied):
+    path = copied.made / "tables/class_removal.json"
+    asked = ("class_removal", "l1_sparse", "aus")
+    for change in ("value", "text"):
+        write(path.parent, KNOWN["class_removal"].table(copied))
+        assert found(copied, *asked)["wrong"] == []
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if change == "value":
+            row = next(r for r in table["rows"] if "l1_sparse" in r)
+            row[table["columns"].index("aus_mean")] += 1e-12
+        else:
+            rows = table["sections"][0]["rows"]
+            row = next(r for r in rows if r[0]["text"] == "l1_sparse")
+            next(c for c in row if c.get("rests_on") and "±" in c["text"])["text"] += " "
+            headers = [column["header"] for column in table["sections"][0]["columns"]]
+            row[headers.index("AUS")]["text"] += "1"
+        path.write_text(json.dumps(table), encoding="utf-8")
+        wrong = found(copied, *asked)["wrong"]
+        assert len(wrong) == 1 and "tables/class_removal.json, " in wrong[0]
+        assert found(copied, "class_removal", "oracle", "aus")["wrong"] == []
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_column_prints_the_numbers_that_it_says_and_no_others(name):
+    """Each number of a row is changed in turn: other texts change only where it is declared."""
+    data = reference("mini").file(LAYOUTS[name].file)
+    table = KNOWN[name].table(reference("mini"))
+    if table.frame.empty:
+        pytest.skip("no row in this run")
+    row = len(table.frame) // 2
+    numbers = table.frame.select_dtypes("number").columns.difference(NAMES)
+    for column in numbers.difference(["shadow_models_mean"]):  # in a header
+        frame = table.frame.copy()
+        whole = pd.api.types.is_integer_dtype(frame[column])
+        frame[column] = frame[column].astype(int if whole else float)
+        frame.loc[row, column] = frame.loc[row, column] + 1 if whole else 0.123456
+        other = dataclasses.replace(LAYOUTS[name], frame=lambda _, f=frame: f, rests=None)
+        for before, after in zip(table.parts, other.build(data).parts, strict=True):
+            columns = {column.header: k for k, column in enumerate(after.columns)}
+            for one, two in zip(before.rows, after.rows, strict=True):
+                for named, cell in zip(before.columns, one, strict=True):
+                    if cell.text != two[columns[named.header]].text:
+                        assert cell.row == row and column in named.numbers, (column, named.header)
+
+
+def asked_for(how: str) -> set[str]:
+    """The names that paper.typ asks for: with `n`, or whether it is `known`."""
+    text = (PROJECT / "paper/paper.typ").read_text(encoding="utf-8")
+    of_both = re.findall(rf'\b{how}\(scenario \+ "([^"]+)"\)', text)
+    names = {f"{scenario}{name}" for scenario in SCENARIOS for name in of_both}
+    return names | set(re.findall(rf'\b{how}\("([^"]+)"\)', text))
+
+
+def check_texts(run, names):
+    """Every text of these names that the run has leads to numbers or files, and all agree."""
+    paper, named = Paper(run, KNOWN), {}
+    for name in sorted(names.intersection(paper.texts)):
+        got = paper.trace(name)
+        assert got["wrong"] == [], name
+        assert got["numbers"] or got["files"], name
+        named |= {one["table"]: one for one in got["numbers"][:1]}
+    for one in named.values():  # the words of the command lead there: one of each table
+        table, *words = one["words"]
+        again = trace(run, KNOWN, table, words)
+        assert (again["value"], again["row"]) == (one["value"], one["row"])
+    return paper.texts
+
+
+def test_every_number_of_the_paper_is_traced_in_the_embedded_reference(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    asked = asked_for("n")
+    assert len(asked) > 100
+    texts = check_texts(reference("mini"), asked)
+    assert asked - set(texts) <= asked_for("known")  # which the document may do without
+
+
+def test_every_text_of_a_run_is_traced_and_one_of_other_tables_is_caught(traced_run, monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    known = {"tiny": catalogue()["fashion_mnist_mini"]}  # its data are of no catalogue
+    monkeypatch.setattr(facts, "catalogue", lambda: known)
+    folder = traced_run.folder
+    tabulate(folder / "runs.csv", folder / "tables", folder / "ensembles.csv")
+    for name in ("audit", "claims"):
+        KNOWN[name].table(traced_run).frame.to_csv(folder / f"{name}.csv", index=False)
+    check_texts(traced_run, asked_for("n"))
+    path = folder / "tables/class_removal.json"
+    table = json.loads(path.read_text(encoding="utf-8"))
+    duck = next(row for row in table["rows"] if "duck" in row)
+    duck[table["columns"].index("aus_mean")] += 0.1
+    path.write_text(json.dumps(table), encoding="utf-8")
+    wrong = Paper(traced_run, KNOWN).trace("class_removal.duck.aus")["wrong"]
+    assert any("its tables give" in line for line in wrong) and len(wrong) == 2
+
+
+def test_a_text_that_is_not_there_is_said_with_what_is():
+    with pytest.raises(NotFound, match=r"did you mean class_removal\.duck\.aus\?"):
+        Paper(reference("mini"), KNOWN).trace("class_removal.dukc.aus")
 
 
 def test_the_command_says_everything_and_its_status_is_the_answer(copied, capsys):

@@ -339,7 +339,7 @@ def test_the_published_settings_stand_beside_the_chosen_ones_and_are_never_chose
     assert row["candidates"] == 2 and row["cells"] == 2
     assert row["published_mean"] == pytest.approx(0.99)
     assert row["searched_mean"] == pytest.approx(0.85)
-    (section,) = tune.sections(pd.DataFrame([row], columns=tune.BESIDE))
+    (section,) = tune.table(found).sections
     (shown,) = section.cells.to_dict("records")
     assert shown["Settings, published"] == "epochs 10, lambda_forget 1.0, lr 0.001"
     assert shown["AUS, searched"] == "0.850 ± 0.071" and shown["Difference"] == "-0.140"

@@ -42,7 +42,8 @@ from unlearning.runtime.vision import torchvision
 from unlearning.stages.fetch_weights import main as fetch_main
 from unlearning.stages.trace import text
 from unlearning.stages.verify import Check
-from unlearning.trace.numbers import Run, _models
+from unlearning.trace.made import models
+from unlearning.trace.run import Run
 
 TABLE = ROOT / "configs" / "weights.csv"
 FILE = "resnet18-00000000.pth"
@@ -400,7 +401,7 @@ def test_manifest_and_trace_name_the_weights_behind_a_cell(packed, tmp_path, mon
     traced = Run(run.root, run.root)
     traced.__dict__["manifest"] = importlib.import_module("pandas").DataFrame([line])
     traced.__dict__["name"] = "tiny"
-    (model,) = _models(traced, [line])
+    (model,) = models(traced, [line])
     assert (model["pretrained"], model["pretrained_sha256"]) == (str(packed), hashed)
     assert model["pretrained_here"] == "same"
     empty = {"values": [], "again": None, "cells": [], "wrong": [], "copies": []}

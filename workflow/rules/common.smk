@@ -15,7 +15,7 @@ from unlearning.metrics.names import STUDY_TABLES
 from unlearning.plan import checks
 from unlearning.records.entry import stage_modules
 from unlearning.records.provenance import code_hash, script_hash
-from unlearning.results.shown import DRAWN, FIGURES, PRINTED
+from unlearning.results.shown import DRAWN, FIGURES, PRINTED, READ
 from unlearning.results.shown import SOURCES, STUDY_FIGURES, tables
 
 # Errors name files as they are seen from the working folder.

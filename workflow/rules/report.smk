@@ -152,7 +152,7 @@ rule tune:
     """The search for settings: its trace, published settings beside searched ones, a figure."""
     input:
         results("tuning.csv"),
-        multiext(results("tables/tuning"), ".csv", ".md", ".tex", ".html"),
+        printed(["tuning"]),
         multiext(results("figures/tuning"), ".svg", ".pdf", ".png", ".csv"),
 
 
@@ -163,7 +163,7 @@ rule rank_candidates:
         config=results("config.json"),
     output:
         trace=results("tuning.csv"),
-        table=multiext(results("tables/tuning"), ".csv", ".md", ".tex", ".html"),
+        table=printed(["tuning"]),
     log:
         results("logs/tune.log"),
     conda:

@@ -166,7 +166,7 @@ FOUND = [measured(f"{name}.csv") for name in ("runs", "manifest", "ensembles")]
 FOUND += STUDY_FOUND if STUDIES else []
 PICTURES = drawn([*FIGURES, *(STUDY_FIGURES if STUDIES else [])])
 DOCUMENTED = TABLED + PICTURES + (STUDY_PAGES if STUDIES else [])
-AUDIT = [results(f"audit.{form}") for form in PRINTED]
+AUDIT = [results(f"audit.{form}") for form in READ]
 AUDIT += [results("orders.csv"), results("claims.csv"), results("claims.md")]
 # The paper is about DUCK on a whole grid: another run has it only when it is asked for.
 ABOUT_DUCK = CONFIG.has_paper and any(

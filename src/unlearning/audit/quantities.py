@@ -24,7 +24,7 @@ from unlearning.metrics.aus import class_removal_aus
 A_T = {"class_removal": "retain_test_accuracy", "homogeneous_removal": "test_accuracy"}
 """The accuracy that AUS compares with the original's."""
 SYMBOLS = {"retain_test_accuracy": "A_r^t", "test_accuracy": "A^t"}
-KEY = ["experiment", "scenario", "split", "train_seed"]
+BESIDE = ["experiment", "scenario", "split", "train_seed"]
 Published = dict[tuple[str, str, str], Reported]
 Values = Callable[[pd.DataFrame, pd.DataFrame], pd.Series]
 
@@ -136,8 +136,8 @@ def relative(
 
 def _matched(cells: pd.DataFrame, originals: pd.DataFrame, column: str) -> pd.Series:
     """The plain original's value for each cell: same forget set and training seed."""
-    known = originals[originals["status"] == "ok"].drop_duplicates(KEY).set_index(KEY)[column]
-    wanted = pd.MultiIndex.from_frame(cells[KEY])
+    known = originals[originals["status"] == "ok"].drop_duplicates(BESIDE).set_index(BESIDE)[column]
+    wanted = pd.MultiIndex.from_frame(cells[BESIDE])
     return pd.Series(known.reindex(wanted).to_numpy(float), index=cells.index)
 
 

@@ -17,7 +17,8 @@ from unlearning.config.scenarios import unique
 from unlearning.config.yaml_files import read_yaml
 from unlearning.metrics.aus import PAPER_SCENARIOS
 from unlearning.recipe import Strict
-from unlearning.results.runs import CELL, GROUP, read_runs
+from unlearning.results.keys import KEY
+from unlearning.results.runs import CELL, read_runs
 from unlearning.stats.comparisons import holm, paired
 from unlearning.stats.crossed import ALPHA
 from unlearning.stats.summary import summarise
@@ -31,7 +32,7 @@ Part = Literal[
 PARTS = get_args(Part)
 COLUMNS = ["part", "decision", "paper", "release", "here", "switch", *PAPER_SCENARIOS, "reason"]
 EFFECT = [
-    *(*GROUP, "scenario", "method", "aus", "aus_sd", "aus_n"),
+    *(*KEY, "method", "aus", "aus_sd", "aus_n"),
     *("n", "difference", "sd", "low", "high", "p"),
 ]
 
@@ -118,7 +119,7 @@ def effects(runs: pd.DataFrame, methods: Collection[str]) -> pd.DataFrame:
     """
     done = runs[(runs["status"] == "ok") & runs["aus"].notna()]
     rows = []
-    for key, cells in done.groupby([*GROUP, "scenario"], sort=False):
+    for key, cells in done.groupby(KEY, sort=False):
         values = cells.pivot_table(index=CELL, columns="method", values="aus", sort=False)
         asked = [name for name in values if name in methods and name != BASELINE]
         if not asked or BASELINE not in values:
@@ -126,7 +127,7 @@ def effects(runs: pd.DataFrame, methods: Collection[str]) -> pd.DataFrame:
         tests = paired(values[[BASELINE, *asked]], BASELINE)
         for name, test in tests.iterrows():
             own = summarise(cells.loc[cells["method"] == name, "aus"].tolist(), {})
-            row = dict(zip([*GROUP, "scenario"], key, strict=True)) | {"method": name}
+            row = dict(zip(KEY, key, strict=True)) | {"method": name}
             row |= {"aus": own.mean, "aus_sd": own.sd, "aus_n": own.n}
             row |= {"sd": (values[name] - values[BASELINE]).std()}
             rows.append(row | {number: test[number] for number in EFFECT if number in test})

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
 from unlearning.claims.verdicts import HOLDS, IDLE
-from unlearning.tables.render import Section, probability
+from unlearning.tables.fields import PROBABILITY, Field, Row, count, number, text
+from unlearning.tables.layout import Layout
+from unlearning.tables.render import Section
+from unlearning.tables.table import Column
 
 CAPTION = (
     "What the paper, its release and papers that quote it say, as predicates on this run "
@@ -32,37 +36,41 @@ VERDICTS = {
 
 def section(found: pd.DataFrame) -> list[Section]:
     """The printed tables of `judge`, one a data set, by verdict; the reasons are footnotes."""
-    sections = []
-    for dataset, rows in found.groupby("dataset", sort=False):
-        counts = [
-            f"{(rows['verdict'] == verdict).sum()} {said}" for verdict, said in VERDICTS.items()
-        ]
-        caption = f"Of {len(rows)} asked here {', '.join(counts)}. {CAPTION}"
-        rank = list(VERDICTS).index
-        ordered = rows.sort_values("verdict", key=lambda c: c.map(rank), kind="stable")
-        asked_once = ~rows["claim"].duplicated(keep=False)
-        printed = [
-            _printed(row, once)
-            for row, once in zip(ordered.to_dict("records"), asked_once[ordered.index], strict=True)
-        ]
-        title = f"Claims: {dataset}" if dataset else "Claims: nothing to ask them of"
-        sections.append(Section(title, caption, pd.DataFrame(printed), _footnotes(rows)))
-    return sections
+    return LAYOUT.build(found).sections
 
 
-def _printed(row: dict, once: bool) -> dict[str, str]:
-    """A row; a claim that is asked of several experiments says of which."""
-    return {
-        "Claim": row["statement"] if once else f"{row['statement']} ({row['experiment']})",
-        "Verdict": row["verdict"],
-        "Value [95 %]": _interval(row, ""),
-        "Bound": row["bound"],
-        "Unit": row["unit"],
-        "n": str(row["n"]),
-        "Generalises to": row["over"] or "–",
-        "p": probability(row["p"]),
-        "Original": _said_control(row),
-    }
+def _fields(rows: pd.DataFrame) -> list[Field]:
+    """A claim that is asked of several experiments says of which."""
+    asked_often = set(rows["claim"][rows["claim"].duplicated()])
+
+    def claim(row: Row) -> str:
+        often = row["claim"] in asked_often
+        return f"{row['statement']} ({row['experiment']})" if often else row["statement"]
+
+    value = Column("Value [95 %]", "3 significant digits", value="value", low="low", high="high")
+    control = Column("Original", "3 significant digits", value="control_value")
+    control = replace(control, low="control_low", high="control_high")
+    return [
+        Field(Column("Claim"), claim),
+        text("Verdict"),
+        Field(value, lambda row: _interval(row, "")),
+        Field(Column("Bound"), lambda row: row["bound"]),
+        Field(Column("Unit"), lambda row: row["unit"]),
+        count("n", "n"),
+        text("Generalises to", "over"),
+        number("p", PROBABILITY, "p"),
+        Field(control, _said_control),
+    ]
+
+
+def _caption(rows: pd.DataFrame) -> str:
+    counts = [f"{(rows['verdict'] == verdict).sum()} {said}" for verdict, said in VERDICTS.items()]
+    return f"Of {len(rows)} asked here {', '.join(counts)}. {CAPTION}"
+
+
+def _by_verdict(rows: pd.DataFrame) -> pd.DataFrame:
+    rank = list(VERDICTS).index
+    return rows.sort_values("verdict", key=lambda c: c.map(rank), kind="stable")
 
 
 def _interval(row: dict, of: str) -> str:
@@ -88,3 +96,21 @@ def _footnotes(rows: pd.DataFrame) -> list[str]:
         named = ", ".join(dict.fromkeys(claims))
         found.append(f"Not asked of the original ({why.removeprefix('none: ')}): {named}.")
     return found
+
+
+LAYOUT = Layout(
+    name="claims",
+    title="Claims",
+    file="",
+    frame=lambda found: found,
+    fields=_fields,
+    caption=_caption,
+    nothing="No claim",
+    keys=["dataset"],
+    heading="{title}: {dataset}",
+    tail=lambda row: "" if row["dataset"] else "nothing to ask them of",
+    left=2,
+    notes=_footnotes,
+    order=_by_verdict,
+    rests=None,
+)

@@ -24,13 +24,12 @@ import pandas as pd
 
 from unlearning.claims.statements import AUCS, FILES, UNITS, Claim
 from unlearning.metrics import names
-from unlearning.results.runs import CELL, GROUP, read_runs, status_note
-from unlearning.results.study_files import read_studies, read_tidy
+from unlearning.results.keys import CELLS, GROUP, KEY
+from unlearning.results.runs import status_note
+from unlearning.results.study_files import read_file
 from unlearning.stats.comparisons import holm, paired
 from unlearning.stats.crossed import ALPHA, draws, rounding
 
-KEY = [*GROUP, "scenario"]
-CELLS = CELL[:2]
 COLUMNS = [
     *("claim", "statement", "source", *KEY, "quantity", "value", "low", "high", "bound", "unit"),
     *("n", "over", "p", "test", "control", "control_value", "control_low", "control_high"),
@@ -50,7 +49,8 @@ def judge(claims: Sequence[Claim], source: str | Path) -> pd.DataFrame:
     Raises ValueError, naming the file, for one that cannot be read as what it is.
     """
     needed = dict.fromkeys(FILES[claim.table] for claim in claims)
-    files = {name: _read(Path(source) / f"{name}.csv", name) for name in needed}
+    paths = {name: Path(source) / f"{name}.csv" for name in needed}
+    files = {n: read_file(path, n) if path.exists() else None for n, path in paths.items()}
     rows = [row for claim in claims for row in _rows(claim, files[FILES[claim.table]])]
     found = pd.DataFrame(rows, columns=[*COLUMNS, "family", "side"])
     for _, members in found[found["family"] != ""].groupby(["family", *KEY], sort=False):
@@ -62,14 +62,6 @@ def judge(claims: Sequence[Claim], source: str | Path) -> pd.DataFrame:
     found = found.assign(verdict=verdicts)
     idle = (found["verdict"] == HOLDS) & (found["control"] == HOLDS)
     return found.assign(verdict=found["verdict"].mask(idle, IDLE))[COLUMNS]
-
-
-def _read(path: Path, name: str) -> pd.DataFrame | None:
-    if not path.exists():
-        return None
-    if name in ("runs", "studies"):
-        return (read_runs if name == "runs" else read_studies)(path)
-    return read_tidy(path, name)
 
 
 def _rows(claim: Claim, file: pd.DataFrame | None) -> list[dict]:

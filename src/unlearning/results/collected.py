@@ -20,6 +20,7 @@ from unlearning.metrics import listed, names
 from unlearning.plan import grid
 from unlearning.plan.checks import origin
 from unlearning.records.record import RECORD, read_record
+from unlearning.results.keys import IDENTITY, KEY
 from unlearning.results.manifest import COLUMNS as MANIFEST
 from unlearning.results.manifest import manifest
 
@@ -32,9 +33,8 @@ COLUMNS = [
     *("evaluation", "test_half", "device", "settings_sha256", "code_sha256", "commit"),
     *names.REWEIGHTED,
 ]
-IDENTITY = ["experiment", *COLUMNS[:5], "train_seed", "unlearn_seed"]
 ROC_COLUMNS = [*IDENTITY, "false_positive_rate", "true_positive_rate", "shadow_models"]
-ENSEMBLE_COLUMNS = ["experiment", *COLUMNS[:5], "models", *names.ENSEMBLES]
+ENSEMBLE_COLUMNS = [*KEY, "split", "method", "models", *names.ENSEMBLES]
 MEASURED = ("scores", "attacks", "probes")
 MAKING = ("start_code_sha256", "code_sha256")
 MEASURING = tuple(f"{stage}_code_sha256" for stage in MEASURED)

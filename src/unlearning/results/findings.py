@@ -16,11 +16,11 @@ from unlearning.config.experiment import RunConfig
 from unlearning.files import read_sealed, write_text
 from unlearning.plan import grid
 from unlearning.results.collected import COLUMNS, as_csv, collect, refuse_mixed_code
+from unlearning.results.keys import CELLS, KEY
 from unlearning.results.manifest import COLUMNS as MANIFEST
 from unlearning.results.manifest import manifest
 
 STUDY_COLUMNS = ["study", "classes_removed", *COLUMNS]
-IDENTITY = ["experiment", "dataset", "arch", "scenario", "split", "train_seed"]
 FINDINGS = {
     "features": ("examine", ["model", "layer", "measure", "part", "percentile", "value"]),
     "destinations": ("examine", ["model", "by", "class", "share"]),
@@ -53,7 +53,7 @@ def write(config: RunConfig, root: Path, out: Path, methods: str = hyperparamete
         found = findings(config, root, name, stage)
         if name == "attribution_maps":
             found = first_images(found)
-        write_text(out / f"{name}.csv", as_csv(found, [*IDENTITY, *columns]))
+        write_text(out / f"{name}.csv", as_csv(found, [*KEY, *CELLS, *columns]))
 
 
 def studies(
@@ -82,7 +82,7 @@ def findings(config: RunConfig, root: Path, name: str, stage: str) -> Iterator[d
         experiment = experiments[cell.experiment]
         asked = stage != "explain" or experiment.attributions
         if asked and (root / file).exists():
-            identity = {key: getattr(cell, key, None) for key in IDENTITY}
+            identity = {key: getattr(cell, key, None) for key in (*KEY, *CELLS)}
             identity |= {"dataset": experiment.dataset, "arch": experiment.arch}
             for row in read_sealed(root / file)["rows"][name]:
                 yield identity | row
@@ -92,7 +92,7 @@ def first_images(rows: Iterator[dict[str, Any]], count: int = SHOWN) -> Iterator
     """The rows of the first `count` images alone."""
     seen: list[tuple] = []
     for row in rows:
-        image = (*(row[key] for key in IDENTITY), row["image"])
+        image = (*(row[key] for key in (*KEY, *CELLS)), row["image"])
         if image not in seen:
             seen.append(image)
         if len(seen) > count:

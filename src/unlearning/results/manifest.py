@@ -16,16 +16,14 @@ from typing import Any
 import pandas as pd
 
 from unlearning.files import canonical_json, sha256_file
+from unlearning.frames import Schema, read_table
 from unlearning.plan.grid import Cell
 from unlearning.records.record import input_paths, options_of, read_record
+from unlearning.results.keys import IDENTITY
 
-IDENTITY = [
-    *("experiment", "dataset", "arch", "scenario", "split", "method"),
-    *("train_seed", "unlearn_seed", "status"),
-]
 INPUTS = ("data", "split", "start")
 COLUMNS = [
-    *IDENTITY,
+    *(*IDENTITY, "status"),
     *("record", "record_sha256"),
     *(f"{role}_sha256" for role in INPUTS),
     *("settings_sha256", "code_sha256", "commit", "dirty"),
@@ -53,7 +51,9 @@ def manifest(
     run's name and `adopting_code_sha256` the code that would have made it here.
     """
     return [
-        dict.fromkeys(COLUMNS) | {key: row[key] for key in IDENTITY} | _made(cell, root)
+        dict.fromkeys(COLUMNS)
+        | {key: row[key] for key in (*IDENTITY, "status")}
+        | _made(cell, root)
         for cell, row in zip(cells, rows, strict=True)
     ]
 
@@ -94,21 +94,14 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
     of one from before they had columns are those in its commands.
     Raises ValueError, naming the file, for a missing column and for seconds that are no number.
     """
-    found = pd.read_csv(path, dtype=str, keep_default_na=False)
-    found = found.assign(**{name: "" for name in LATER if name not in found})
-    absent = [name for name in COLUMNS if name not in found]
-    if absent:
-        raise ValueError(f"{path}: no column {', '.join(absent)}")
+    found = read_table(path, Schema(COLUMNS, numbers=["seconds"], later=LATER))
     old = found["version"] == ""
     for row in found.index[old & (found["command"] != "")]:
         options = options_of(found.at[row, "command"])
         found.at[row, "settings"] = options.get("settings", "")
         for role in INPUTS:
             found.at[row, f"{role}_path"] = options.get(role, "")
-    try:
-        return found.assign(seconds=found["seconds"].replace("", "nan").astype(float))
-    except ValueError as error:
-        raise ValueError(f"{path}: column seconds: {error}") from error
+    return found
 
 
 def recorded_settings(source: str | Path) -> dict[tuple[str, str, str], dict[str, Any]]:

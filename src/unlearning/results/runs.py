@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from unlearning.frames import Schema, read_table
 from unlearning.methods import REFERENCES
 from unlearning.metrics import names
 from unlearning.metrics.aus import BY_CLASS, CONVENTION, SCENARIOS, aus_of_means
+from unlearning.results.keys import CELLS, GROUP, KEY
 from unlearning.stats.summary import Summary, summarise
 
 STATUSES = ("ok", "diverged", "failed", "missing", "not_defined")
-GROUP = ["experiment", "dataset", "arch"]
-CELL = ["split", "train_seed", "split_seed"]
+CELL = [*CELLS, "split_seed"]
 TEXT = [
-    *GROUP,
-    "scenario",
+    *KEY,
     "method",
     "compared_with",
     "touches",
@@ -49,18 +49,14 @@ def read_runs(runs_csv: str | Path) -> pd.DataFrame:
     metric that is no number, an accuracy outside [0, 1], an unknown scenario or status, and
     for a cell given twice, which would count double in every mean.
     """
-    runs = pd.read_csv(runs_csv, dtype=str, keep_default_na=False)
-    absent = [name for name in OPTIONAL if name not in runs]
-    runs = runs.assign(**dict.fromkeys(absent, ""))
-    absent = [name for name in [*TEXT, *names.METRICS] if name not in runs]
-    if absent:
-        raise ValueError(f"{runs_csv}: no column {', '.join(absent)}")
-    runs = runs[[*TEXT, *names.METRICS]].copy()
-    for name in names.METRICS:
-        try:
-            runs[name] = runs[name].replace("", "nan").astype(float)
-        except ValueError as error:
-            raise ValueError(f"{runs_csv}: column {name}: {error}") from error
+    schema = Schema(
+        [*TEXT, *names.METRICS],
+        numbers=names.METRICS,
+        later=OPTIONAL,
+        key=[*KEY, "method", *CELL, "unlearn_seed"],
+        row="cell",
+    )
+    runs = read_table(runs_csv, schema)
     for name, known in (("scenario", SCENARIOS), ("status", STATUSES)):
         strange = sorted(set(runs[name]) - set(known))
         if strange:
@@ -68,11 +64,6 @@ def read_runs(runs_csv: str | Path) -> pd.DataFrame:
     for name in (*names.ACCURACIES, *names.REWEIGHTED):
         if not runs[name].dropna().between(0, 1).all():
             raise ValueError(f"{runs_csv}: {name} has a value that is not a fraction in [0, 1]")
-    identity = [*GROUP, "scenario", "method", *CELL, "unlearn_seed"]
-    twice = runs[runs.duplicated(identity)]
-    if len(twice):
-        cell = ", ".join(f"{key}={value}" for key, value in twice.iloc[0][identity].items())
-        raise ValueError(f"{runs_csv}: a cell is given twice: {cell}")
     return runs
 
 

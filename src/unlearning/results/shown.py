@@ -25,8 +25,10 @@ SOURCES = FIGURES | STUDY_FIGURES | {"tuning": "tuning"}
 """Every figure, that of a search among them."""
 DRAWN = ("svg", "pdf", "png", "csv")
 """The forms of a figure."""
-PRINTED = ("csv", "md", "tex", "html")
+PRINTED = ("csv", "json", "md", "tex", "html")
 """The forms of a table."""
+READ = ("csv", "md", "tex", "html")
+"""The forms of the audit."""
 
 
 def tables(scenarios: Collection[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The studies' CSV files, typed: studies.csv as runs.csv is, and the tidy files of findings."""
+"""The other CSV files of a run, typed: studies.csv as runs.csv is, findings, ensembles."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearning.results.runs import CELL, GROUP, read_runs
-
-KEY = [*GROUP, "scenario"]
-CELLS = CELL[:2]
+from unlearning.frames import Schema, read_table
+from unlearning.metrics.names import ENSEMBLES
+from unlearning.results.keys import CELLS, GROUP, KEY
+from unlearning.results.runs import read_runs
 
 IDENTITIES = {
     "features": [*KEY, *CELLS, "model", "layer", "measure", "part", "percentile"],
@@ -28,9 +28,8 @@ def read_studies(path: str | Path) -> pd.DataFrame:
     a missing column and for a row of multiple_classes that does not say how many.
     """
     runs = read_runs(path)
-    beside = _text(path, ["study", "classes_removed"])
-    runs = runs.assign(study=beside["study"])
-    runs["classes_removed"] = _numbers(path, beside["classes_removed"])
+    beside = read_table(path, Schema(["study", "classes_removed"], numbers=["classes_removed"]))
+    runs = runs.assign(**beside)
     unknown = (runs["study"] == "multiple_classes") & runs["classes_removed"].isna()
     if unknown.any():
         split = runs.loc[unknown, "split"].iloc[0]
@@ -45,25 +44,20 @@ def read_tidy(path: str | Path, kind: str) -> pd.DataFrame:
     row that is given twice.
     """
     identity, value = IDENTITIES[kind], VALUES[kind]
-    found = _text(path, [*identity, value])
-    found[value] = _numbers(path, found[value])
-    twice = found[found.duplicated(identity)]
-    if len(twice):
-        row = ", ".join(f"{name}={text}" for name, text in twice.iloc[0][identity].items())
-        raise ValueError(f"{path}: a row is given twice: {row}")
-    return found
+    return read_table(path, Schema([*identity, value], numbers=[value], key=identity))
 
 
-def _text(path: str | Path, columns: list[str]) -> pd.DataFrame:
-    found = pd.read_csv(path, dtype=str, keep_default_na=False)
-    absent = [name for name in columns if name not in found]
-    if absent:
-        raise ValueError(f"{path}: no column {', '.join(absent)}")
-    return found[columns].copy()
+def read_ensembles(path: str | Path) -> pd.DataFrame:
+    """Read ensembles.csv: text, measurements as floats. Raises ValueError as `read_tidy` does."""
+    numbers = ["models", *ENSEMBLES]
+    return read_table(path, Schema([*KEY, "split", "method", *numbers], numbers=numbers))
 
 
-def _numbers(path: str | Path, column: pd.Series) -> pd.Series:
-    try:
-        return column.replace("", "nan").astype(float)
-    except ValueError as error:
-        raise ValueError(f"{path}: column {column.name}: {error}") from error
+def read_file(path: str | Path, name: str) -> pd.DataFrame:
+    """A file of a run, typed; ValueError, naming it, if it is not as it should be.
+
+    name: runs, ensembles, studies, features, attributions or shortcut.
+    """
+    if name in IDENTITIES:
+        return read_tidy(path, name)
+    return {"runs": read_runs, "ensembles": read_ensembles, "studies": read_studies}[name](path)

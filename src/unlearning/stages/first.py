@@ -10,7 +10,7 @@ from unlearning.config.parsing import parse
 from unlearning.files import read_json, write_text
 from unlearning.plan import grid
 from unlearning.results.collected import as_csv, collect
-from unlearning.tables.removal import shown
+from unlearning.tables.layouts import shown
 
 WIDTH = 100
 

@@ -7,7 +7,7 @@ import shutil
 
 from unlearning.metrics.aus import shown_scenarios
 from unlearning.results.runs import read_runs
-from unlearning.tables.removal import shown
+from unlearning.tables.layouts import shown
 
 
 def main(argv: list[str]) -> None:

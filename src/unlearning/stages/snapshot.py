@@ -16,7 +16,7 @@ from unlearning.files import read_json, write_json
 from unlearning.plan import grid
 from unlearning.plan.checks import plan
 from unlearning.results import collected, findings
-from unlearning.tables.removal import tabulate
+from unlearning.tables.layouts import tabulate
 
 
 def main(argv: list[str]) -> None:

@@ -1,10 +1,10 @@
-"""tabulate: runs.csv to tables, as CSV, Markdown, LaTeX and HTML."""
+"""tabulate: runs.csv to tables, as CSV, JSON, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
 import argparse
 
-from unlearning.tables.removal import tabulate
+from unlearning.tables.layouts import tabulate
 
 
 def main(argv: list[str]) -> None:

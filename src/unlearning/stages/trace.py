@@ -3,131 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from unlearning.audit import quantities, reported, rows
-from unlearning.claims import pages, verdicts
-from unlearning.claims.statements import FILES, read_claims
-from unlearning.config.parsing import parse
-from unlearning.config.yaml_files import read_yaml
-from unlearning.files import PROJECT, read_json
-from unlearning.metrics.aus import SCENARIOS
-from unlearning.results.manifest import INPUTS, recorded_settings
-from unlearning.results.runs import scenario_table
-from unlearning.tables import evaluation, removal, study_layouts
-from unlearning.tables.study_layouts import LAYOUTS as STUDIES
-from unlearning.trace import numbers as tracing
-from unlearning.trace.numbers import NotFound, Run, Table
+from unlearning.files import PROJECT
+from unlearning.report.traced import Paper
+from unlearning.results.manifest import INPUTS
+from unlearning.trace.known import known_tables
+from unlearning.trace.numbers import trace
+from unlearning.trace.run import NotFound, Run
 
 SHOWN = 24
 """Maximum number of values printed without --json."""
-INSIDE = {
-    "feature_space": tracing.feature_values,
-    "attributions": tracing.attribution_values,
-    "shortcut": tracing.shortcut_values,
-}
-
-
-def tables(paper: Path, grid: Path) -> dict[str, Table]:
-    """Every table by name. paper: the folder of reported.csv and claims.yaml; grid: paper.yaml."""
-    found = {
-        name: Table(
-            lambda run, name=name: scenario_table(run.runs, name),
-            lambda frame, name=name: removal.sections(frame, name),
-            lambda run, row, column: tracing.scenario_values(run.runs, row, column),
-            f"tables/{name}",
-        )
-        for name in SCENARIOS
-    }
-    for name, layout in evaluation.LAYOUTS.items():
-        found[name] = Table(
-            lambda run, layout=layout: layout.table(run.runs, run.ensembles),
-            functools.partial(_printed, layout),
-            functools.partial(_evaluated, name),
-            f"tables/{name}",
-        )
-    for name, layout in STUDIES.items():
-        frame_of, source = study_layouts.TABLES[name]
-        found[name] = Table(
-            functools.partial(_study_frame, frame_of, source),
-            lambda frame, layout=layout: study_layouts.sections(frame, layout),
-            INSIDE.get(name) or functools.partial(tracing.study_values, study=name),
-            f"tables/{name}",
-        )
-    found["audit"] = Table(
-        functools.partial(_audit, paper, grid),
-        None,
-        functools.partial(_audited, paper),
-        "audit",
-    )
-    found["claims"] = Table(
-        lambda run: verdicts.judge(read_claims(paper / "claims.yaml"), run.folder),
-        pages.section,
-        functools.partial(_claimed, paper),
-        "claims",
-    )
-    return found
-
-
-def _printed(layout: evaluation.Layout, frame: pd.DataFrame) -> list[evaluation.Section]:
-    return evaluation.sections(frame, layout)
-
-
-def _study_frame(frame_of: Any, source: str, run: Run) -> pd.DataFrame:
-    return frame_of(run.studies if source == "studies" else run.tidy(source))
-
-
-def _evaluated(name: str, run: Run, row: dict, column: str) -> pd.DataFrame:
-    if name == "statistics":
-        return tracing.statistics_values(run, row, column)
-    if name == "ensembles":
-        return tracing.ensemble_values(run, row, column)
-    metrics = ["aus"] if name == "variance" else tracing.metrics_of(column)
-    return tracing.run_values(run.runs, row, [row["method"]], metrics)
-
-
-def _audit(paper: Path, grid: Path, run: Run) -> pd.DataFrame:
-    ours = run.folder / "config.json"
-    whole = parse(read_yaml(grid), str(grid))
-    numbers = reported.read_reported(paper / "reported.csv")
-    recorded = recorded_settings(run.folder)
-    return rows.audit(numbers, run.runs, parse(read_json(ours), str(ours)), whole, "", recorded)
-
-
-def _audited(paper: Path, run: Run, row: dict, column: str) -> pd.DataFrame:
-    metric = reported.METRICS.get(row["metric"])
-    if metric is None:
-        return pd.DataFrame()
-    values = functools.partial(quantities.values, metric=metric)
-    name = metric.column if metric.factor == 1 else f"{metric.factor:g} x {metric.column}"
-    return tracing.traced_values(run.runs, row["trace"], values, name)
-
-
-def _claimed(paper: Path, run: Run, row: dict, column: str) -> pd.DataFrame:
-    """The cells' values of what the claim is about."""
-    claim = next(one for one in read_claims(paper / "claims.yaml") if one.claim == row["claim"])
-    file = FILES[claim.table]
-    frame = {"runs": lambda: run.runs, "studies": lambda: run.studies}.get(
-        file, lambda: run.tidy(file)
-    )()
-    cells = verdicts.asked_cells(claim, frame)
-    place = [name for name in verdicts.KEY if row[name]]
-    cells = cells[(cells[place] == pd.Series(row)[place]).all(axis=1)]
-    if column.startswith("control") and not isinstance(claim.control, str):
-        claim = claim.control
-    cells = cells[cells["method"].isin(claim.compared)]
-    found = cells.assign(metric=claim.measured)
-    if file in ("features", "attributions"):  # there a method is a part and model, or a pair
-        found["metric"] = found["method"] + " " + claim.metric
-        parts = found["method"].str.split("[ ~]", regex=True)
-        found["method"] = parts.str[0 if file == "attributions" else 1]
-    return found
 
 
 def text(found: dict[str, Any]) -> str:
@@ -146,10 +36,25 @@ def text(found: dict[str, Any]) -> str:
         lines.append("No manifest has a row for these cells, so what made them is unknown.")
     for model in found["models"]:
         lines += _model(model)
-    lines += ["", *(f"MISMATCH: {line}" for line in found["wrong"])]
-    if not found["wrong"]:
-        lines.append("All files that are here agree.")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_verdict(found["wrong"])])
+
+
+def quote_text(found: dict[str, Any]) -> str:
+    """What was found of a text of the paper, for a reader."""
+    lines = [f"{found['quote']}: {found['text']}"]
+    lines += [f"  from {one['file']}, SHA-256 {one['sha256']}" for one in found["files"]]
+    for one in found["numbers"][:SHOWN]:
+        words = shlex.join(["python", "-m", "unlearning", "trace", found["run"], *one["words"]])
+        lines.append(f"  {one['value'] or 'no number'}: {words}")
+    if len(found["numbers"]) > SHOWN:
+        lines.append(f"  … and {len(found['numbers']) - SHOWN} more (--json has all)")
+    if found["first"]:
+        return "\n".join([*lines, "", text(found["first"] | {"wrong": found["wrong"]})])
+    return "\n".join([*lines, *_verdict(found["wrong"])])
+
+
+def _verdict(wrong: list[str]) -> list[str]:
+    return [f"MISMATCH: {line}" for line in wrong] or ["All files that are here agree."]
 
 
 def _values(found: dict[str, Any]) -> list[str]:
@@ -219,12 +124,12 @@ def main(argv: list[str]) -> None:
         epilog="python -m unlearning trace results/mini class_removal duck aus",
     )
     parser.add_argument("run", help="the run's folder: runs.csv, manifest.csv, config.json")
-    parser.add_argument("table", help="class_removal, statistics, …, audit or claims")
+    parser.add_argument("table", help="class_removal, statistics, …, audit, claims, or paper")
     parser.add_argument(
         "words",
         nargs="*",
         metavar="word",
-        help="what names the row (a value, or column=value), and last the column",
+        help="what names the row (a value, or column=value), and last the column; of paper a name",
     )
     parser.add_argument("--made", help="the folder with tables/ and audit.csv, if another")
     paper, grid = PROJECT / "paper", PROJECT / "configs/paper.yaml"
@@ -233,11 +138,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON, with every value")
     options = parser.parse_args(argv)
     run = Run(Path(options.run), Path(options.made or options.run))
-    known = tables(Path(options.paper), Path(options.paper_grid))
+    known = known_tables(Path(options.paper), Path(options.paper_grid))
     try:
-        found = tracing.trace(run, known, options.table, options.words)
+        if options.table == "paper":
+            found, show = Paper(run, known).trace(" ".join(options.words)), quote_text
+        else:
+            found, show = trace(run, known, options.table, options.words), text
     except NotFound as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else text(found))
+    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else show(found))
     sys.exit(1 if found["wrong"] else 0)

@@ -25,7 +25,10 @@ from unlearning.files import canonical_json, read_json, write_text
 from unlearning.plan import grid, tuning
 from unlearning.plan.tuning import PUBLISHED
 from unlearning.results.collected import collect
-from unlearning.tables.render import Section, plus_minus, score, write
+from unlearning.tables.fields import SCORE, Field, count, number, text
+from unlearning.tables.layout import Layout
+from unlearning.tables.render import plus_minus
+from unlearning.tables.table import Column, Table, write
 
 KEYS = ("experiment", "dataset", "arch", "scenario", "base_method")
 LOST = ("diverged", "failed")
@@ -67,8 +70,7 @@ def main(argv: list[str]) -> None:
             shown = set().union(*map(reported, same))
             found += trace(rows, search, options.methods, shown)
     write_text(options.out, as_csv(found))
-    table = pd.DataFrame(beside_published(found), columns=BESIDE)
-    write(Path(options.table), table, sections(table), TITLE, "No search in this run")
+    write(Path(options.table).parent, table(found))
 
 
 def home(experiment: Experiment) -> str:
@@ -178,31 +180,54 @@ def beside_published(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
     return list(rows.values())
 
 
-def sections(table: pd.DataFrame) -> list[Section]:
-    """The printed table of each data set, architecture and scenario."""
-    found = []
-    for (dataset, arch, scenario), rows in table.groupby(BESIDE[:3], sort=False):
-        title = f"{TITLE}, {scenario.replace('_', ' ')}: {dataset}, {arch}"
-        cells = pd.DataFrame([_printed(row) for row in rows.to_dict("records")])
-        found.append(Section(title, CAPTION, cells, [], left=1))
-    return found
-
-
-def _printed(row: Mapping[str, Any]) -> dict[str, str]:
+def _settings(kind: str) -> Field:
     """Of the published settings those that the search sets otherwise."""
-    given, chosen = (
-        json.loads(row[kind]) if isinstance(row[kind], str) else {}
-        for kind in ("published", "searched")
+
+    def show(row: Mapping[str, Any]) -> str:
+        chosen, own = (_loaded(row[name]) for name in ("searched", kind))
+        return ", ".join(f"{key} {own[key]}" for key in chosen if key in own) or "–"
+
+    return Field(Column(f"Settings, {kind}"), show)
+
+
+def _loaded(text: Any) -> dict[str, Any]:
+    return json.loads(text) if isinstance(text, str) and text else {}
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    return plus_minus(row["searched_mean"] - row["published_mean"], math.nan, 3)
+
+
+def _fields(rows: pd.DataFrame) -> list[Field]:
+    def aus(kind: str) -> Field:
+        return number(f"AUS, {kind}", SCORE, f"{kind}_mean", f"{kind}_sd", "cells")
+
+    difference = Column("Difference", SCORE.name, value="searched_mean", low="published_mean")
+    return [
+        text("Method"),
+        *(field for kind in ("published", "searched") for field in (_settings(kind), aus(kind))),
+        Field(difference, _gain),
+        text("At an edge", "edge"),
+        count("Candidates", "candidates"),
+        count("n", "cells"),
+    ]
+
+
+def table(found: list[dict[str, Any]]) -> Table:
+    """The table of the search whose trace is `found`."""
+    layout = Layout(
+        name="tuning",
+        title=TITLE,
+        file="tuning",
+        frame=lambda _: pd.DataFrame(beside_published(found), columns=BESIDE),
+        fields=_fields,
+        caption=CAPTION,
+        nothing="No search in this run",
+        keys=BESIDE[:3],
+        by=BESIDE[:4],
+        rests=lambda file, row, column: [(file.place(row), ["aus_mean"])],
     )
-    shown = {"Method": row["method"]}
-    for kind, settings in (("published", given), ("searched", chosen)):
-        values = (f"{key} {settings[key]}" for key in chosen if key in settings)
-        shown[f"Settings, {kind}"] = ", ".join(values) or "–"
-        shown[f"AUS, {kind}"] = score(row[f"{kind}_mean"], row[f"{kind}_sd"])
-    gain = plus_minus(row["searched_mean"] - row["published_mean"], math.nan, 3)
-    counts = {"Candidates": str(row["candidates"]), "n": str(row["cells"])}
-    edge = row["edge"] if isinstance(row["edge"], str) and row["edge"] else "–"
-    return shown | {"Difference": gain, "At an edge": edge} | counts
+    return layout.build(pd.DataFrame(found, columns=COLUMNS))
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:

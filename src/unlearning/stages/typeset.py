@@ -1,4 +1,4 @@
-"""typeset: make the paper as PDF from the CSV files, tables and figures of a run.
+"""typeset: make the paper as PDF from the tables and figures of a run.
 
 Everything that the document reads is copied into one folder, which is Typst's root: the document
 with the files next to it, the run's figures, and `run.json` with quotes, tables and settings.
@@ -12,7 +12,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +22,32 @@ from unlearning.config.hyperparameters import defined
 from unlearning.files import PROJECT, whole, write_json
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.names import STUDY_TABLES
 from unlearning.plan.checks import resolved
 from unlearning.report import quotes
+from unlearning.report.facts import recipe
 from unlearning.results.manifest import recorded_settings
 from unlearning.results.runs import read_runs, status_note
-from unlearning.tables import evaluation, removal, study_layouts
-from unlearning.tables.render import Section, probability
-from unlearning.tables.study_layouts import LAYOUTS as STUDIES
+from unlearning.tables.render import probability, span
+from unlearning.tables.table import Table
 
 BESIDE = ("references.bib", "deviations.csv")
 """What the document reads from its own folder."""
 
 
-def printed(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[dict[str, Any]]]:
-    """The printed sections of every table, by its name: title, caption, header, rows, notes."""
-    found = {}
-    for name, table in tables.items():
-        if table.empty:
-            sections = []
-        elif name in SCENARIOS:
-            sections = removal.sections(table, name)
-        elif name in STUDIES:
-            sections = study_layouts.sections(table, STUDIES[name])
-        else:
-            sections = evaluation.sections(table, evaluation.LAYOUTS[name])
-        found[name] = [_plain(section) for section in sections]
-    return found
-
-
-def _plain(section: Section) -> dict[str, Any]:
-    cells = section.cells.map(quotes.typographic)
-    texts = {"header": list(cells.columns), "rows": cells.to_numpy().tolist()}
-    facts = {key: value for key, value in asdict(section).items() if key != "cells"}
-    return facts | texts
+def printed(table: Table) -> list[dict[str, Any]]:
+    """The printed sections of a table: title, caption, header, rows, notes."""
+    return [
+        {
+            "title": part.title,
+            "caption": part.caption,
+            "notes": part.notes,
+            "left": part.left,
+            "header": [column.header for column in part.columns],
+            "rows": [[quotes.typographic(cell.text) for cell in row] for row in part.rows],
+        }
+        for part in table.parts
+    ]
 
 
 def settings_rows(
@@ -104,7 +96,7 @@ def recipe_rows(config: RunConfig) -> list[list[str]]:
     found: dict[tuple, list[Experiment]] = {}
     for experiment in config.experiments:
         key = (experiment.dataset, tuple(experiment.train_seeds), experiment.training)
-        found.setdefault((key[0], key[1], quotes.recipe(key[2])), []).append(experiment)
+        found.setdefault((key[0], key[1], recipe(key[2])), []).append(experiment)
     return [
         [
             ", ".join(e.label for e in same),
@@ -119,25 +111,25 @@ def recipe_rows(config: RunConfig) -> list[list[str]]:
 
 def contents(source: Path, made: Path) -> dict[str, Any]:
     """All that the document shows of a run, but its figures, as one JSON value."""
-    tables, config = quotes.read_tables(made / "tables"), quotes.read_config(source)
+    tables, config = quotes.read_tables(made), quotes.read_config(source)
     return {
-        "quotes": quotes.quotes(source, made),
+        "quotes": {name: one.text for name, one in quotes.quotes(source, tables).items()},
         "parts": quotes.parts(tables),
         "figures": sorted(path.stem for path in (made / "figures").glob("*.svg")),
-        "tables": printed(tables),
+        "tables": {name: printed(tables[name]) for name in (*quotes.ALWAYS, *STUDY_TABLES)},
         "settings": settings_rows(config, recorded_settings(source)),
         "recipes": recipe_rows(config),
-        "audit": audit_rows(made / "audit.csv"),
-        "claims": claim_rows(made / "claims.csv"),
+        "audit": audit_rows(tables["audit"].frame),
+        "claims": claim_rows(tables["claims"].frame),
     }
 
 
-def claim_rows(path: Path) -> list[list[str]]:
-    """Statement, scenario, value [interval], n, for what, p and verdict of each row of a file."""
+def claim_rows(claims: pd.DataFrame) -> list[list[str]]:
+    """Statement, scenario, value [interval], n, for what, p and verdict of each claim."""
     found = []
-    for row in _records(path):
+    for row in claims.to_dict("records"):
         ends = [float(row[name] or "nan") for name in ("value", "low", "high")]
-        value = f"{quotes.span(*ends)} {row['unit']}" if row["value"] else "–"
+        value = f"{span(*ends)} {row['unit']}" if row["value"] else "–"
         why = f" ({row['reason']})" if row["reason"] else ""
         scenario, p = row["scenario"].replace("_", " "), probability(float(row["p"] or "nan"))
         reach = [row["n"] or "–", row["over"] or "–"]
@@ -145,14 +137,14 @@ def claim_rows(path: Path) -> list[list[str]]:
     return [[quotes.typographic(text) for text in row] for row in found]
 
 
-def audit_rows(path: Path) -> list[list[str]]:
+def audit_rows(audit: pd.DataFrame) -> list[list[str]]:
     """What was reported, what this run has, grade and verdict, of each row of audit.csv.
 
     The difference is of the quantity that is judged. Our numbers have as many decimals as the
     reported one, and one at least.
     """
     found = []
-    for row in _records(path):
+    for row in audit.to_dict("records"):
         places = max(1, len(row["reported"].partition(".")[2]))
         ours = f"{float(row['ours']):.{places}f}" if row["ours"] else "–"
         change = f"{float(row['difference']):+.{places}f}" if row["difference"] else "–"
@@ -162,10 +154,6 @@ def audit_rows(path: Path) -> list[list[str]]:
         judged = row["grade"] or "–", row["verdict"], reason
         found.append([*names, reported, ours, row["quantity"] or "–", change, *judged])
     return [[quotes.typographic(text) for text in row] for row in found]
-
-
-def _records(path: Path) -> list[dict[str, str]]:
-    return pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
 
 
 def typeset(document: Path, source: Path, made: Path, out: Path) -> list[str]:

@@ -54,7 +54,7 @@ def paired(values: pd.DataFrame, baseline: str) -> pd.DataFrame:
     )
     table["p_holm"] = holm(table["p"])
     table["verdict"] = [
-        _verdict(row.difference, row.p_holm) for row in table.itertuples(index=False)
+        verdict(row.difference, row.p_holm) for row in table.itertuples(index=False)
     ]
     return table
 
@@ -65,7 +65,8 @@ def _against(method: pd.Series, baseline: pd.Series) -> Crossed:
     return crossed(one - other, rounding(one, other) if len(one) else 0.0)
 
 
-def _verdict(difference: float, p_holm: float) -> str:
+def verdict(difference: float, p_holm: float) -> str:
+    """`higher`, `lower`, `not told apart`, or `not tested` without a p."""
     if math.isnan(p_holm):
         return "not tested"
     if p_holm >= ALPHA:

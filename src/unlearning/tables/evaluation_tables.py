@@ -6,7 +6,6 @@ Each is a tidy frame at full precision, one row per experiment, scenario and met
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,17 +13,15 @@ import pandas as pd
 from unlearning.config.elsewhere import GIVEN
 from unlearning.methods import ORIGINALS
 from unlearning.metrics import names
-from unlearning.results.runs import GROUP, by_method, summarise_metric
+from unlearning.results.keys import CELLS, KEY
+from unlearning.results.runs import by_method, summarise_metric
 from unlearning.stats.comparisons import average_ranks, paired
 from unlearning.stats.crossed import crossed, rounding
 from unlearning.stats.summary import summarise, variance_components
 
 BASELINE = "duck"
-KEY = [*GROUP, "scenario"]
-CELLS = ["split", "train_seed"]
 COMPARED = {"aus": True, "js_forget": False}
 """The metrics of the statistics table, and whether higher is better."""
-ENSEMBLE_KEY = [*KEY, "split", "method"]
 
 
 def membership_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -157,16 +154,6 @@ def variance_table(runs: pd.DataFrame) -> pd.DataFrame:
             identity = dict(zip(KEY, key, strict=True)) | {"method": method, "cells": len(cells)}
             rows.append(identity | found)
     return pd.DataFrame(rows, columns=[*KEY, "method", "cells", *parts])
-
-
-def read_ensembles(path: str | Path) -> pd.DataFrame:
-    """Read ensembles.csv; measurements as floats, NaN where empty."""
-    found = pd.read_csv(path, dtype=str, keep_default_na=False)
-    absent = [name for name in (*ENSEMBLE_KEY, "models", *names.ENSEMBLES) if name not in found]
-    if absent:
-        raise ValueError(f"{path}: no column {', '.join(absent)}")
-    numbers = ["models", *names.ENSEMBLES]
-    return found.assign(**found[numbers].replace("", "nan").astype(float))
 
 
 def ensemble_table(ensembles: pd.DataFrame) -> pd.DataFrame:

@@ -1,22 +1,23 @@
-"""The tables of class and homogeneous removal as they are printed, and all tables of runs.csv.
+"""The layouts of the tables of class and homogeneous removal.
 
-The CSV, in full precision, is the table; the texts are drawn from it and from nothing else. A cell
-that is not `ok` keeps its row, its status and a footnote.
+A cell that is not `ok` keeps its row, its status and a footnote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import functools
 
 import pandas as pd
 
 from unlearning.config.elsewhere import GIVEN
-from unlearning.metrics.aus import BY_CLASS, shown_scenarios
-from unlearning.results.runs import GROUP, nothing, read_runs, scenario_table
-from unlearning.tables import evaluation, render
-from unlearning.tables.evaluation_tables import read_ensembles
-from unlearning.tables.render import Section, percent, score, seconds, write
+from unlearning.metrics.aus import BY_CLASS, SCENARIOS
+from unlearning.results.keys import GROUP
+from unlearning.results.runs import nothing, scenario_table
+from unlearning.tables import fields
+from unlearning.tables.basis import of_scenario
+from unlearning.tables.fields import AUS, CELLS, PERCENT, SCORE, TIME, Field, mean, of_ok, text
+from unlearning.tables.layout import Layout, footnotes
+from unlearning.tables.table import Column
 
 MARKS = {
     "Settings": "Settings: published for this data set, or elsewhere for others; searched for this "
@@ -29,66 +30,34 @@ NO_ORACLE = (
     "there are no oracles and no shadow models, and no distances and attacks that need them."
 )
 """Of a table beside an original that was made elsewhere."""
+AUS_OF_MEANS = [f"aus_of_means{part}" for part in ("", "_sd", "_n")]
 
 
-def sections(table: pd.DataFrame, scenario: str) -> list[Section]:
-    """The printed tables of `scenario_table`, one per experiment, data set and architecture."""
-    groups = list(table.groupby(GROUP, sort=False))
-    systems = [(dataset, arch) for (_, dataset, arch), _ in groups]
-    found = []
-    for (experiment, dataset, arch), rows in groups:
-        title = f"{scenario.replace('_', ' ').capitalize()}: {dataset}, {arch}"
-        if systems.count((dataset, arch)) > 1:
-            title += f", experiment {experiment}"
-        if half := rows["test_half"].iloc[0]:
-            title += f", {half} half of the test images"
-        cells = pd.DataFrame([_printed(row, scenario) for row in rows.to_dict("records")])
-        empty = [name for name in MARKS if set(cells[name]) <= {"", "–"}]
-        cells = cells.drop(columns=empty)
-        found.append(Section(title, _caption(rows, scenario), cells, _footnotes(rows)))
-    return found
-
-
-def _printed_columns(scenario: str) -> list[tuple[str, str, Callable[[float, float], str]]]:
-    columns = [
-        ("A_r (%)", "retain_train_accuracy", percent),
-        ("A_f (%)", "forget_train_accuracy", percent),
-    ]
+def _fields(scenario: str, rows: pd.DataFrame) -> list[Field]:
+    accuracies = {"A_r (%)": "retain_train_accuracy", "A_f (%)": "forget_train_accuracy"}
     if scenario in BY_CLASS:
-        columns.append(("A_r^t (%)", "retain_test_accuracy", percent))
-        columns.append(("A_f^t (%)", "forget_test_accuracy", percent))
+        accuracies |= {"A_r^t (%)": "retain_test_accuracy", "A_f^t (%)": "forget_test_accuracy"}
     else:
-        columns.append(("A^t (%)", "test_accuracy", percent))
+        accuracies["A^t (%)"] = "test_accuracy"
     if scenario == "sample_removal":
-        columns.append(("A^t, mix of D_f (%)", "reweighted_test_accuracy", percent))
-        columns.append(("Gap to it (points)", "reweighted_gap", percent))
-    return [*columns, ("AUS", "aus", score), ("Time (s)", "unlearning_seconds", seconds)]
+        accuracies["A^t, mix of D_f (%)"] = "reweighted_test_accuracy"
+        accuracies["Gap to it (points)"] = "reweighted_gap"
+    return [
+        text("Method"),
+        text("Touches"),
+        text("Settings", optional=True),
+        *(of_ok(mean(head, PERCENT, metric)) for head, metric in accuracies.items()),
+        AUS,
+        of_ok(fields.number("AUS of means", SCORE, *AUS_OF_MEANS)),
+        TIME,
+        CELLS,
+        Field(Column("Flag"), lambda row: row["flag"], optional=True),
+    ]
 
 
-def _printed(row: dict, scenario: str) -> dict[str, str]:
-    mark = " †" if row["status_note"] else ""
-    lost = row["status"].replace("_", " ") if row["n_ok"] == 0 else ""
-    shown = {"Method": row["method"], "Touches": row["touches"] or "–"}
-    shown["Settings"] = row["settings"] or "–"
-    for header, metric, show in _printed_columns(scenario):
-        text = show(row[f"{metric}_mean"], row[f"{metric}_sd"])
-        shown[header] = lost or (text if text == "–" else text + mark)
-        if metric == "aus":
-            text = score(row["aus_of_means"], row["aus_of_means_sd"])
-            shown["AUS of means"] = lost or (text if text == "–" else text + mark)
-    whole = row["n_ok"] == row["n_cells"]
-    shown["n"] = str(row["n_ok"]) if whole else f"{row['n_ok']} of {row['n_cells']}"
-    shown["Flag"] = row["flag"]
-    return shown
-
-
-def _footnotes(rows: pd.DataFrame) -> list[str]:
-    """A line for each note, with every method that it holds for."""
-    named: dict[str, list[str]] = {}
-    for row in rows[rows["status_note"] != ""].to_dict("records"):
-        note = ("† " if row["n_ok"] else "", row["status_note"])
-        named.setdefault(note, []).append(row["method"])
-    found = [f"{mark}{', '.join(names)}: {note}." for (mark, note), names in named.items()]
+def _notes(rows: pd.DataFrame) -> list[str]:
+    """Of cells that are not ok, and of what was made elsewhere."""
+    found = footnotes(rows, lambda row: row["method"])
     theirs = list(rows.loc[rows["settings"] == GIVEN, "method"])
     if theirs:
         found.append(f"{', '.join(theirs)}: made elsewhere, how and how fast is not known.")
@@ -149,34 +118,31 @@ def _spread(rows: pd.DataFrame) -> str:
     return "; ".join([text, *exceptions]) + "."
 
 
-def tabulate(
-    runs_csv: str | Path, out_dir: str | Path, ensembles_csv: str | Path | None = None
-) -> None:
-    """Write every table as .csv, .md, .tex and .html: one a scenario, and those of `evaluation`.
-
-    ensembles_csv: what takes several training seeds; without it that table is empty.
-    """
-    runs = read_runs(runs_csv)
-    for scenario in shown_scenarios(set(runs["scenario"])):
-        table = scenario_table(runs, scenario)
-        title = scenario.replace("_", " ").capitalize()
-        write(Path(out_dir) / scenario, table, sections(table, scenario), title, nothing(scenario))
-    several = read_ensembles(ensembles_csv) if ensembles_csv else None
-    for name, layout in evaluation.LAYOUTS.items():
-        table = layout.table(runs, several)
-        found = evaluation.sections(table, layout)
-        write(Path(out_dir) / name, table, found, layout.title, layout.nothing)
+def _half(row: fields.Row) -> str:
+    return f", {row['test_half']} half of the test images" if row["test_half"] else ""
 
 
+LAYOUTS = {
+    scenario: Layout(
+        name=scenario,
+        title=scenario.replace("_", " ").capitalize(),
+        file="runs",
+        frame=functools.partial(scenario_table, scenario=scenario),
+        fields=functools.partial(_fields, scenario),
+        caption=functools.partial(_caption, scenario=scenario),
+        nothing=nothing(scenario),
+        heading="{title}: {dataset}, {arch}",
+        keys=GROUP,
+        tail=_half,
+        left=2,
+        notes=_notes,
+        rests=of_scenario,
+    )
+    for scenario in SCENARIOS
+}
 MOST_WANTED = [
     *("Method", "AUS", "A_f^t (%)", "A_r^t (%)", "A^t (%)", "Gap to it (points)", "Time (s)"),
     *("A_f (%)", "A^t, mix of D_f (%)", "Flag", "n"),
     *("A_r (%)", "AUS of means", "Touches", "Settings"),
 ]
 """The columns of these tables: where the width is too small for all, the first of them stay."""
-
-
-def shown(runs_csv: str | Path, scenario: str, width: int) -> str:
-    """The tables of one scenario from runs.csv, lines of at most `width` where they can be."""
-    found = sections(scenario_table(read_runs(runs_csv), scenario), scenario)
-    return render.plain(found, nothing(scenario), width, MOST_WANTED)

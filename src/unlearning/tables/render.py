@@ -8,11 +8,8 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
-
-from unlearning.files import write_text
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,15 @@ def probability(p: float) -> str:
     return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def span(value: float, low: float, high: float, places: int = 3, sign: str = "") -> str:
+    """`0.512 [0.480, 0.544]`; a value without an interval alone, nothing known –."""
+    if math.isnan(value):
+        return "–"
+    form = f"{sign}.{places}f"
+    ends = "" if math.isnan(low) else f" [{low:{form}}, {high:{form}}]"
+    return f"{value:{form}}{ends}"
+
+
 def markdown(found: list[Section], nothing: str) -> str:
     """The sections as Markdown pipe tables; headers like `A_r^t (%)`, marks as in the text.
 
@@ -68,12 +74,17 @@ def markdown(found: list[Section], nothing: str) -> str:
         return f"{nothing}.\n"
     parts = []
     for section in found:
-        cells = section.cells.map(_md).rename(columns=_md)
-        align = ["left"] * section.left + ["right"] * (len(cells.columns) - section.left)
-        table = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
+        table = "\n".join(markdown_lines(section))
         notes = "".join(f"\n\n{_md(note)}" for note in section.notes)
         parts.append(f"**{_md(section.title)}.** {_md(section.caption)}\n\n{table}{notes}\n")
     return "\n".join(parts)
+
+
+def markdown_lines(section: Section) -> list[str]:
+    """The pipe table alone: header, rule, and a line a row."""
+    cells = section.cells.map(_md).rename(columns=_md)
+    align = ["left"] * section.left + ["right"] * (len(cells.columns) - section.left)
+    return cells.to_markdown(index=False, disable_numparse=True, colalign=align).split("\n")
 
 
 def _md(text: str) -> str:
@@ -151,7 +162,7 @@ TEX_SPECIAL = {
 
 def _tex(text: str) -> str:
     """`text` such that pdfLaTeX prints it: symbols as mathematics, the rest escaped."""
-    return _with_symbols(text, _tex_plain, lambda base: f"${base}$", "_{%s}", "^{%s}")
+    return with_symbols(text, _tex_plain, lambda base: f"${base}$", "_{%s}", "^{%s}")
 
 
 def _tex_plain(text: str) -> str:
@@ -160,10 +171,10 @@ def _tex_plain(text: str) -> str:
 
 
 def _html(text: str) -> str:
-    return _with_symbols(text, html.escape, str, "<sub>%s</sub>", "<sup>%s</sup>")
+    return with_symbols(text, html.escape, str, "<sub>%s</sub>", "<sup>%s</sup>")
 
 
-def _with_symbols(
+def with_symbols(
     text: str, plain: Callable[[str], str], symbol: Callable[[str], str], below: str, above: str
 ) -> str:
     """`text` with A_r, A_f^t, … set as symbols and everything between them through `plain`."""
@@ -231,11 +242,3 @@ def page(found: list[Section], title: str, nothing: str) -> str:
     environment.filters["symbols"] = lambda text: Markup(_html(text))
     template = environment.from_string(PAGE)
     return template.render(sections=found, title=title, nothing=nothing) + "\n"
-
-
-def write(stem: Path, table: pd.DataFrame, found: list[Section], title: str, empty: str) -> None:
-    """One table in its four forms."""
-    write_text(stem.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n"))
-    write_text(stem.with_suffix(".md"), markdown(found, empty))
-    write_text(stem.with_suffix(".tex"), latex(found, empty))
-    write_text(stem.with_suffix(".html"), page(found, title, empty))

@@ -1,21 +1,32 @@
-"""The printed tables of the studies: their columns as text, and what they mean."""
+"""The layouts of the studies' tables."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import pandas as pd
 
-from unlearning.results.runs import GROUP
-from unlearning.results.study_files import KEY
-from unlearning.tables import study_tables
-from unlearning.tables.render import Section, percent, plus_minus, probability, score, seconds
+from unlearning.results.keys import GROUP, KEY
+from unlearning.tables import study_tables as tables
+from unlearning.tables.basis import of_attributions, of_features, of_scenario, of_shortcut, of_study
+from unlearning.tables.fields import (
+    AUS,
+    CELLS,
+    PERCENT,
+    PROBABILITY,
+    SCORE,
+    TIME,
+    Field,
+    Row,
+    count,
+    interval,
+    mean,
+    number,
+    of_ok,
+    places,
+    text,
+)
+from unlearning.tables.layout import Layout
+from unlearning.tables.table import Column
 
-Row = Mapping[str, Any]
-Columns = Mapping[str, Callable[[Row], str]]
 MEASURE = {
     "log_density": "log density, percentile {percentile:.0f}",
     "margin": "margin",
@@ -24,80 +35,18 @@ MEASURE = {
 }
 
 
-@dataclass(frozen=True)
-class StudyLayout:
-    """A printed table: a section for each value of `keys`, its columns, what they mean.
-
-    columns: from a section's rows, headers and how a row prints under each; the first `left`
-    are text. label: how a row is called in a footnote. nothing: the sentence if it is empty.
-    """
-
-    title: str
-    keys: Sequence[str]
-    columns: Callable[[pd.DataFrame], Columns]
-    caption: str
-    nothing: str
-    left: int = 2
-    label: Callable[[Row], str] = lambda row: row["method"]
-
-
-def _plain(name: str) -> Callable[[Row], str]:
-    return lambda row: str(row[name])
-
-
-def _number(name: str, places: int = 3) -> Callable[[Row], str]:
-    return lambda row: plus_minus(row[name], math.nan, places)
-
-
-def _probability(name: str) -> Callable[[Row], str]:
-    return lambda row: probability(row[name])
-
-
-def _over(name: str) -> Callable[[Row], str]:
-    return lambda row: row[name] if isinstance(row[name], str) and row[name] else "–"
-
-
-def _difference(value: str, low: str = "", high: str = "") -> Callable[[Row], str]:
-    """`+0.012 [-0.003, +0.027]`; without an interval the difference alone, unknown –."""
-
-    def text(row: Row) -> str:
-        if math.isnan(row[value]):
-            return "–"
-        ends = f" [{row[low]:+.3f}, {row[high]:+.3f}]" if low and not math.isnan(row[low]) else ""
-        return f"{row[value]:+.3f}{ends}"
-
-    return text
-
-
-def _measured(metric: str, show: Callable[[float, float], str]) -> Callable[[Row], str]:
-    """A metric of runs: its status where no cell is ok, † where some are not."""
-
-    def text(row: Row) -> str:
-        if row["n_ok"] == 0:
-            return row["status"].replace("_", " ")
-        found = show(row[f"{metric}_mean"], row[f"{metric}_sd"])
-        return found if found == "–" or not row["status_note"] else f"{found} †"
-
-    return text
-
-
-def _count(row: Row) -> str:
-    whole = row["n_ok"] == row["n_cells"]
-    return str(row["n_ok"]) if whole else f"{row['n_ok']} of {row['n_cells']}"
-
-
-def _accuracies(rows: pd.DataFrame) -> dict[str, Callable[[Row], str]]:
+def _accuracies(rows: pd.DataFrame) -> list[Field]:
     """The scenario's two accuracies and AUS."""
     if set(rows["scenario"]) == {"class_removal"}:
         names = {"A_r^t (%)": "retain_test_accuracy", "A_f^t (%)": "forget_test_accuracy"}
     else:
         names = {"A^t (%)": "test_accuracy", "A_f (%)": "forget_train_accuracy"}
-    found = {header: _measured(metric, percent) for header, metric in names.items()}
-    return found | {"AUS": _measured("aus", score)}
+    found = [of_ok(mean(header, PERCENT, metric)) for header, metric in names.items()]
+    return [*found, AUS]
 
 
-_COSTS = {"Time (s)": _measured("unlearning_seconds", seconds), "n": _count}
-_AUS_DIFFERENCE = _difference("difference", "difference_low", "difference_high")
+def _difference(header: str) -> Field:
+    return interval(header, "difference", "difference_low", "difference_high", signed=True)
 
 
 def _quantity(row: Row) -> str:
@@ -108,37 +57,42 @@ def _quantity(row: Row) -> str:
     return f"{part}, {model} − {other}" if part == other_part else f"{part} − {other_part}, {model}"
 
 
-def _feature_columns(rows: pd.DataFrame) -> Columns:
-    def mean(row: Row) -> str:
-        return plus_minus(row["mean"], row["sd"], 2 if row["measure"] == "log_density" else 3)
-
-    return {
-        "Measure": lambda row: MEASURE.get(row["measure"], row["measure"]).format(**row),
-        "Quantity": _quantity,
-        "Mean": mean,
-        "Difference [95 %]": _difference("difference", "low", "high"),
-        "p": _probability("p"),
-        "Mann–Whitney p": _probability("rank_sum_p"),
-        "rank-biserial": _number("rank_biserial", 2),
-        "Wilcoxon p": _probability("signed_rank_p"),
-        "matched rank-biserial": _number("signed_rank_effect", 2),
-        "n": _plain("n"),
-        "Generalises to": _over("over"),
-    }
+def _mean_of_measure(row: Row) -> str:
+    form = places(2 if row["measure"] == "log_density" else 3)
+    return form.show(row["mean"], row["sd"])
 
 
-def _attribution_columns(rows: pd.DataFrame) -> Columns:
-    return {
-        "Output": _plain("output"),
-        "Pair": _plain("pair"),
-        "r": lambda row: plus_minus(row["mean"], row["sd"], 3),
-        "n images": _plain("n"),
-        "undefined": _plain("undefined"),
-        "Over models [95 %]": _difference("group_mean", "group_low", "group_high"),
-        "p": _probability("p"),
-        "n models": _number("groups", 0),
-        "Generalises to": _over("over"),
-    }
+def _features(rows: pd.DataFrame) -> list[Field]:
+    def measure(row: Row) -> str:
+        return MEASURE.get(row["measure"], row["measure"]).format(**row)
+
+    return [
+        Field(Column("Measure"), measure),
+        Field(Column("Quantity"), _quantity),
+        Field(Column("Mean", "3 decimals", "", "mean", "sd", "n"), _mean_of_measure),
+        interval("Difference [95 %]", "difference", "low", "high", signed=True),
+        number("p", PROBABILITY, "p"),
+        number("Mann–Whitney p", PROBABILITY, "rank_sum_p"),
+        number("rank-biserial", places(2), "rank_biserial"),
+        number("Wilcoxon p", PROBABILITY, "signed_rank_p"),
+        number("matched rank-biserial", places(2), "signed_rank_effect"),
+        count("n", "n"),
+        text("Generalises to", "over"),
+    ]
+
+
+def _attributions(rows: pd.DataFrame) -> list[Field]:
+    return [
+        text("Output"),
+        text("Pair"),
+        number("r", SCORE, "mean", "sd", "n"),
+        count("n images", "n"),
+        count("undefined", "undefined"),
+        interval("Over models [95 %]", "group_mean", "group_low", "group_high", signed=True),
+        number("p", PROBABILITY, "p"),
+        number("n models", places(0), "groups"),
+        text("Generalises to", "over"),
+    ]
 
 
 _SHORTCUT = {
@@ -152,49 +106,50 @@ _SHORTCUT = {
 }
 
 
-def _share(name: str) -> Callable[[Row], str]:
-    return lambda row: percent(row[f"{name}_mean"], row[f"{name}_sd"])
+def _shortcut(rows: pd.DataFrame) -> list[Field]:
+    shares = [mean(header, PERCENT, name) for header, name in _SHORTCUT.items()]
+    return [text("Method"), *shares, count("n", "seeds")]
 
 
-def _shortcut_columns(rows: pd.DataFrame) -> Columns:
-    shares = {header: _share(name) for header, name in _SHORTCUT.items()}
-    return {"Method": _plain("method"), **shares, "n": _plain("seeds")}
+def _classes(rows: pd.DataFrame) -> list[Field]:
+    return [
+        count("Classes removed", "classes_removed"),
+        text("Method"),
+        *_accuracies(rows),
+        _difference("AUS: duck − fine_tuning [95 %]"),
+        number("pairs", places(0), "pairs"),
+        text("Generalises to", "difference_over"),
+        TIME,
+        CELLS,
+    ]
 
 
-def _class_columns(rows: pd.DataFrame) -> Columns:
-    return {
-        "Classes removed": _plain("classes_removed"),
-        "Method": _plain("method"),
-        **_accuracies(rows),
-        "AUS: duck − fine_tuning [95 %]": _AUS_DIFFERENCE,
-        "pairs": _number("pairs", 0),
-        "Generalises to": _over("difference_over"),
-        **_COSTS,
-    }
+def _ablation(rows: pd.DataFrame) -> list[Field]:
+    return [
+        text("Variant", "method"),
+        *_accuracies(rows),
+        _difference("AUS: variant − duck [95 %]"),
+        number("Holm p", PROBABILITY, "p_holm"),
+        number("pairs", places(0), "pairs"),
+        text("Generalises to", "difference_over"),
+        TIME,
+        CELLS,
+    ]
 
 
-def _ablation_columns(rows: pd.DataFrame) -> Columns:
-    return {
-        "Variant": _plain("method"),
-        **_accuracies(rows),
-        "AUS: variant − duck [95 %]": _AUS_DIFFERENCE,
-        "Holm p": _probability("p_holm"),
-        "pairs": _number("pairs", 0),
-        "Generalises to": _over("difference_over"),
-        **_COSTS,
-    }
-
-
-def _architecture_columns(rows: pd.DataFrame) -> Columns:
+def _architectures(rows: pd.DataFrame) -> list[Field]:
     several = rows.groupby("arch")["experiment"].nunique().max() > 1
-    return {
-        "Architecture": lambda row: (
-            f"{row['arch']}, {row['experiment']}" if several else row["arch"]
-        ),
-        "Method": _plain("method"),
-        **_accuracies(rows),
-        **_COSTS,
-    }
+
+    def arch(row: Row) -> str:
+        return f"{row['arch']}, {row['experiment']}" if several else row["arch"]
+
+    return [
+        Field(Column("Architecture"), arch),
+        text("Method"),
+        *_accuracies(rows),
+        TIME,
+        CELLS,
+    ]
 
 
 _CELLS = (
@@ -211,11 +166,13 @@ _CROSSED = (
 )
 _PAIRED = f"paired by forget set and training seed; their 95 % interval and p are {_CROSSED}"
 
-LAYOUTS = {
-    "feature_space": StudyLayout(
+_LAYOUTS = (
+    Layout(
+        "feature_space",
         "Feature space",
-        [*KEY, "layer"],
-        _feature_columns,
+        "features",
+        tables.feature_space_table,
+        _features,
         "One value a removed class and training seed: forget is the removed class's, retain the "
         "mean over the other classes. Mean ± sample standard deviation over n of them; of log "
         "densities (natural logarithm) the largest percentile. Margin: cosine distance to the "
@@ -228,22 +185,35 @@ LAYOUTS = {
         "Mann–Whitney with the rank-biserial, Wilcoxon's signed ranks with the matched-pairs "
         "rank-biserial; an effect is positive where the first is larger.",
         "No feature space in this run",
+        "{title}: {dataset}, {arch}, {scenario}, {layer} layer",
+        [*KEY, "layer"],
+        left=2,
+        by=(*KEY, "layer", "measure", "part", "model", "percentile"),
+        rests=of_features,
     ),
-    "attributions": StudyLayout(
+    Layout(
+        "attributions",
         "Attributions",
-        KEY,
-        _attribution_columns,
+        "attributions",
+        tables.attributions_table,
+        _attributions,
         "Pearson correlation r of two models' SHAP maps of one image: for the output of its true "
         "class, or of the class that it was assigned to. Mean ± sample standard deviation over "
         "n images; undefined: images with a constant map. The row with − is paired by image; over "
         "models takes the mean of each forget set and training seed, whose images share their "
         f"models, as one value: interval and p are {_CROSSED}.",
         "No attribution in this run",
+        "{title}: {dataset}, {arch}, {scenario}",
+        left=2,
+        by=(*KEY, "output", "pair"),
+        rests=of_attributions,
     ),
-    "shortcut": StudyLayout(
+    Layout(
+        "shortcut",
         "Shortcut",
-        [*GROUP, "source", "label"],
-        _shortcut_columns,
+        "shortcut",
+        tables.shortcut_table,
+        _shortcut,
         "Some training images of the source class carry a patch and a wrong label, and are to be "
         "forgotten. Patched as source, as label: test images of the source class with the patch, "
         "predicted as either. Strength: patched less clean images predicted as the label. SHAP in "
@@ -252,79 +222,55 @@ LAYOUTS = {
         "the label. The oracle never saw them. Mean ± sample standard deviation over n training "
         "seeds.",
         "No shortcut in this run",
-        left=1,
+        "{title}: {dataset}, {arch}, source class {source}, labelled class {label}",
+        [*GROUP, "source", "label"],
+        by=(*GROUP, "source", "label", "method", "measure"),
+        rests=of_shortcut,
     ),
-    "multiple_classes": StudyLayout(
+    Layout(
+        "multiple_classes",
         "Many classes at once",
-        GROUP,
-        _class_columns,
+        "studies",
+        tables.multiple_classes_table,
+        _classes,
         f"{_CELLS} Forget sets of one size differ in the classes drawn and may share some. "
         f"Differences of AUS are {_PAIRED}.",
         "No removal of several classes in this run",
+        "{title}: {dataset}, {arch}",
+        GROUP,
+        left=2,
+        study="multiple_classes",
         label=lambda row: f"{row['method']} ({row['classes_removed']} removed)",
+        by=(*KEY, "classes_removed", "method"),
+        rests=of_study(tables.RIVAL),
     ),
-    "ablation": StudyLayout(
+    Layout(
+        "ablation",
         "Ablation",
-        KEY,
-        _ablation_columns,
+        "studies",
+        tables.ablation_table,
+        _ablation,
         f"DUCK with one choice changed at a time. {_CELLS} Differences of AUS are {_PAIRED}; p is "
         "Holm-adjusted over the variants of a section.",
         "No ablation in this run",
-        left=1,
+        "{title}: {dataset}, {arch}, {scenario}",
+        study="ablation",
+        rests=of_study(tables.BASELINE),
     ),
-    "architectures": StudyLayout(
+    Layout(
+        "architectures",
         "Architectures",
-        ["dataset", "scenario"],
-        _architecture_columns,
+        "studies",
+        tables.architectures_table,
+        _architectures,
         _CELLS,
         "No comparison of architectures in this run",
+        "{title}: {dataset}, {scenario}",
+        ["dataset", "scenario"],
+        left=2,
+        study="architectures",
         label=lambda row: f"{row['arch']}, {row['method']}",
+        rests=of_scenario,
     ),
-}
-
-TABLES = {
-    "feature_space": (study_tables.feature_space_table, "features"),
-    "attributions": (study_tables.attributions_table, "attributions"),
-    "shortcut": (study_tables.shortcut_table, "shortcut"),
-    "multiple_classes": (study_tables.multiple_classes_table, "studies"),
-    "ablation": (study_tables.ablation_table, "studies"),
-    "architectures": (study_tables.architectures_table, "studies"),
-}
-"""Each table's frame, and the file that it is made from."""
-
-LABEL = {"source": "source class {}", "label": "labelled class {}", "layer": "{} layer"}
-"""How a section's title says what it is of."""
-
-
-def sections(table: pd.DataFrame, layout: StudyLayout) -> list[Section]:
-    """The printed tables of a frame of `study_tables`."""
-    names = [key for key in layout.keys if key != "experiment"]
-    found = []
-    for _, rows in table.groupby(list(layout.keys), sort=False):
-        first = rows.iloc[0]
-        parts = [_said(name, first[name]) for name in names]
-        same = (table[names] == first[names]).all(axis=1)
-        if "experiment" in layout.keys and table.loc[same, "experiment"].nunique() > 1:
-            parts.append(f"experiment {first['experiment']}")
-        shown = layout.columns(rows)
-        cells = [{h: show(row) for h, show in shown.items()} for row in rows.to_dict("records")]
-        title = f"{layout.title}: {', '.join(parts)}"
-        notes = _footnotes(rows, layout.label)
-        found.append(Section(title, layout.caption, pd.DataFrame(cells), notes, layout.left))
-    return found
-
-
-def _said(name: str, value: str) -> str:
-    if name == "scenario":
-        return value.replace("_", " ")
-    return LABEL.get(name, "{}").format(value)
-
-
-def _footnotes(rows: pd.DataFrame, label: Callable[[Row], str]) -> list[str]:
-    """A line for each note on cells that are not ok, with every row that it holds for."""
-    named: dict[tuple, list[str]] = {}
-    for row in rows.to_dict("records"):
-        if row.get("status_note"):
-            note = ("† " if row["n_ok"] else "", row["status_note"])
-            named.setdefault(note, []).append(label(row))
-    return [f"{mark}{', '.join(names)}: {note}." for (mark, note), names in named.items()]
+)
+LAYOUTS = {layout.name: layout for layout in _LAYOUTS}

@@ -13,14 +13,14 @@ import pandas as pd
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.metrics.names import SHORTCUT
-from unlearning.results.runs import GROUP, by_method, scenario_table
-from unlearning.results.study_files import CELLS, KEY
+from unlearning.results.keys import CELLS, GROUP, KEY
+from unlearning.results.runs import by_method, scenario_table
 from unlearning.stats.comparisons import paired, rank_sum, signed_rank
 from unlearning.stats.crossed import blocks
 from unlearning.stats.summary import summarise
+from unlearning.tables.evaluation_tables import BASELINE
 
 MODELS = ("original", "duck", "oracle")
-BASELINE = "duck"
 RIVAL = "fine_tuning"
 TESTED = ("log_density", "silhouette", "margin")
 """The measures of features.csv that forgotten and retained classes both have."""

@@ -15,6 +15,7 @@ import pandas as pd
 
 from unlearning.audit.reported import METRICS
 from unlearning.files import canonical_json, read_json, sha256_file
+from unlearning.frames import read_table
 from unlearning.metrics.names import COSTS
 from unlearning.results import runs
 from unlearning.results.manifest import LATER
@@ -29,7 +30,7 @@ NO_SETTING = ("models", "keep")
 """Keys of a config that say where models come from and whether they stay, not what they are."""
 NAMING = ("metric", "measure", "quantity")
 """Columns that may say that a whole row is about a cost."""
-IDENTITY = (
+NAMED = (
     *("claim", "experiment", "scenario", "method", "split", "train_seed", "unlearn_seed"),
     *("model", "metric", "measure", "quantity", "pair", "image"),
 )
@@ -88,7 +89,7 @@ def compare(one: Path, other: Path, shared: bool = False) -> Comparison:
         found.append(Difference(name, "", "", *sides))
     for name in both:
         if name.endswith(".csv"):
-            tables = [_read(folder / name) for folder in (one, other)]
+            tables = [read_table(folder / name) for folder in (one, other)]
             found += _rows(name, *tables)
             fields += sum(not aside(column) for column in tables[0]) * len(tables[0])
         else:
@@ -109,10 +110,6 @@ def _content(path: Path) -> str:
     if path.suffix != ".json":
         return sha256_file(path)
     return canonical_json({k: v for k, v in read_json(path).items() if k not in NO_SETTING})
-
-
-def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def aside(column: str) -> bool:
@@ -136,7 +133,7 @@ def _rows(file: str, one: pd.DataFrame, other: pd.DataFrame) -> Iterator[Differe
     rows = zip_longest(one.to_dict("records"), other.to_dict("records"))
     for line, (left, right) in enumerate(rows, start=2):
         known = left or right
-        names = [known[name] for name in IDENTITY if known.get(name)]
+        names = [known[name] for name in NAMED if known.get(name)]
         row = f"line {line} ({' '.join(names)})"
         if left is None or right is None:
             sides = [None if side is None else "there" for side in (left, right)]

@@ -1,0 +1,299 @@
+"""The tables of the page: cells as text or markup."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup, escape
+
+from unlearning.audit.words import codes, sentence, tally
+from unlearning.claims.pages import CAPTION
+from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.names import STUDY_TABLES
+from unlearning.report.drawings import as_download, in_order, present
+from unlearning.results.manifest import trace_id
+from unlearning.results.shown import tables
+from unlearning.tables import table
+from unlearning.tables.render import probability, seconds, with_symbols
+
+TONES = {
+    "holds": "good",
+    "reproduced": "good",
+    "does not hold": "bad",
+    "does not discriminate": "open",
+    "differs": "bad",
+    "not told apart": "open",
+    "not comparable": "open",
+}
+"""How a verdict is coloured; others are grey."""
+
+TRACED = ["experiment", "scenario", "method"]
+"""What a link leads to: the cells of these."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of the page, its cells as text or markup.
+
+    The first `left` columns are text and stand to the left; `wrapped` ones break their lines.
+    Those under a header that ends in "verdict" can be chosen from.
+    """
+
+    id: str
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    notes: Sequence[str] = ()
+    left: int = 1
+    wrapped: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A table of the run: its printed parts, or the sentence that stands there if it is empty."""
+
+    name: str
+    title: str
+    sheets: list[Sheet]
+    nothing: str
+    numbers: str
+
+
+def counts(frame: pd.DataFrame, columns: list[str]) -> list[tuple]:
+    """Each combination of values with how often it is there, the most frequent first."""
+    found = frame.groupby(columns, sort=True).size().sort_values(ascending=False, kind="stable")
+    return [(*(key if isinstance(key, tuple) else (key,)), n) for key, n in found.items()]
+
+
+def _link(text: str, key: tuple[str, ...], traced: set[tuple]) -> str:
+    """`text`, which leads to the cells of `key` if the manifest has them."""
+    if key not in traced:
+        return text
+    return Markup('<a href="#{}">{}</a>').format(trace_id(*key), text)
+
+
+def _traces(text: str, traced: set[tuple]) -> str:
+    """Links to the space-separated `experiment/scenario/method`; many are folded."""
+    keys = [tuple(part.split("/")) for part in text.split()]
+    shown = [key[-1] if key in traced else "/".join(key) for key in keys]
+    links = Markup(", ").join(map(_link, shown, keys, itertools.repeat(traced)))
+    if len(keys) < 4:
+        return links
+    return Markup("<details><summary>{} methods</summary>{}</details>").format(len(keys), links)
+
+
+def verdict(text: str) -> Markup:
+    """A verdict as a coloured label."""
+    tone = TONES.get(text, "grey")
+    return Markup('<span class="verdict {}">{}</span>').format(tone, text)
+
+
+def _number(text: str, show: Callable[[float], str] = "{:.4g}".format) -> str:
+    """A number to four significant digits, or as `show` has it; – where there is none."""
+    try:
+        return show(float(text))
+    except ValueError:
+        return text or "–"
+
+
+def _interval(row: dict[str, str], name: str, of: str = "") -> str:
+    return f"{_number(row[name])} {_ends(row[f'{of}low'], row[f'{of}high'])}".rstrip()
+
+
+def _control(row: dict[str, str]) -> str:
+    """The verdict on the original in the method's place with its interval, or why there is none."""
+    if not row["control_value"]:
+        return row["control"] or "–"
+    return f"{row['control']}: {_interval(row, 'control_value', 'control_')}"
+
+
+def _ends(low: str, high: str) -> str:
+    """The ends of an interval; "" where there is none."""
+    return f"[{_number(low)}, {_number(high)}]" if low else ""
+
+
+def in_words(text: str) -> str:
+    """A name with blanks in place of underscores."""
+    return text.replace("_", " ")
+
+
+def _place(row: dict[str, str]) -> str:
+    parts = (in_words(row["scenario"]), row["dataset"], row["arch"])
+    return ", ".join(part for part in parts if part) or "–"
+
+
+def claims_sheet(claims: pd.DataFrame, traced: set[tuple]) -> Sheet:
+    """A row a claim and place that it was asked of."""
+    headers = ["Statement", "Verdict", "Asked of", "Value [95 %]", "Bound", "Unit", "n"]
+    headers += ["Generalises to", "p", "Test", "Original"]
+    headers += ["Quantity", "Reason", "Source", "Cells", "Claim"]
+    rows = [
+        [
+            row["statement"],
+            verdict(row["verdict"]),
+            _place(row),
+            _interval(row, "value"),
+            _number(row["bound"]),
+            row["unit"],
+            row["n"] or "–",
+            row["over"] or "–",
+            _number(row["p"], probability),
+            row["test"],
+            _control(row),
+            row["quantity"],
+            row["reason"],
+            row["source"],
+            _traces(row["trace"], traced),
+            row["claim"],
+        ]
+        for row in claims.to_dict("records")
+    ]
+    wrapped = (0, 2, 7, 10, 11, 12, 13, 14)
+    return Sheet("claims-table", "Claims", headers, rows, CAPTION, left=3, wrapped=wrapped)
+
+
+def audit_sheet(audit: pd.DataFrame, traced: set[tuple]) -> Sheet:
+    """A row a reported number, ours beside it."""
+    headers = ["Row", "Reported in", "Data set", "Scenario", "Method", "Metric", "Verdict", "Grade"]
+    headers += ["Reported", "Ours [95 %]", "Judged", "Difference", "h", "n", "Reason"]
+    headers += ["Cells or command"]
+    headers += ["Exactness", "± over"]
+    rows = [
+        [
+            row["row"],
+            ", ".join(row[name] for name in ("source", "version", "table_or_figure") if row[name]),
+            row["dataset"],
+            in_words(row["scenario"]),
+            row["method"],
+            row["metric"],
+            verdict(row["verdict"]),
+            row["grade"] or "–",
+            " ± ".join(part for part in (row["reported"], row["spread"]) if part),
+            _interval(row, "ours"),
+            _quantity(row),
+            _number(row["difference"]),
+            _number(row["h"]),
+            row["n"] or "–",
+            row["reason"],
+            _traces(row["trace"], traced) if row["trace"] else _command(row["command"]),
+            row["exactness"],
+            row["spread_over"] or "–",
+        ]
+        for row in audit.to_dict("records")
+    ]
+    wrapped = (1, 3, 4, 5, 10, 14, 15, 16, 17)
+    caption = f"{sentence(tally(audit))}."
+    return Sheet("audit-table", "Reported numbers", headers, rows, caption, 8, wrapped)
+
+
+def _quantity(row: dict[str, str]) -> str:
+    """What is judged where it is not the number as printed: its name, reported and ours."""
+    if row["quantity"] in ("", row["metric"]):
+        return "–"
+    sides = _number(row["reported_quantity"]), _number(row["our_quantity"])
+    return f"{row['quantity']}: {sides[0]}, ours {sides[1]}"
+
+
+def _command(text: str) -> str:
+    if not text:
+        return "–"
+    fold = "<details><summary>command</summary><code>{}</code></details>"
+    return Markup(fold).format(text)
+
+
+def counts_sheet(audit: pd.DataFrame) -> Sheet:
+    """How many reported numbers have each grade and verdict, and why."""
+    found = counts(audit.assign(reason=audit["reason"].map(codes)), ["grade", "verdict", "reason"])
+    rows = [[grade or "–", verdict(name), why or "–", str(n)] for grade, name, why, n in found]
+    headers = ["Grade", "Verdict", "Reason", "Numbers"]
+    return Sheet("audit-counts", "Grades, verdicts and reasons", headers, rows, left=3)
+
+
+def results(folder: Path, traced: set[tuple]) -> list[Result]:
+    """The tables of a folder; methods lead to their cells."""
+    found = []
+    for path in in_order(folder.glob("*.csv"), (*tables(SCENARIOS), *STUDY_TABLES)):
+        present(path.with_suffix(".json"))
+        own = table.read(path.with_suffix(".json"))
+        sheets = [_printed(own, number, traced) for number in range(len(own.parts))]
+        nothing = "" if sheets else f"{own.nothing}."
+        found.append(Result(own.name, own.title, sheets, nothing, as_download(path)))
+    return found
+
+
+def _printed(own: table.Table, number: int, traced: set[tuple]) -> Sheet:
+    """A printed table with its symbols set, and a link from each method to its cells."""
+    part = own.parts[number]
+    rows = [
+        [
+            _link(_symbols(cell.text), _key(own, cell.row), traced)
+            if column.header in ("Method", "Variant")
+            else _symbols(cell.text)
+            for column, cell in zip(part.columns, row, strict=True)
+        ]
+        for row in part.rows
+    ]
+    return Sheet(
+        id=f"{own.name}-{number + 1}",
+        title=_symbols(part.title),
+        headers=[_symbols(column.header) for column in part.columns],
+        rows=rows,
+        caption=_symbols(part.caption),
+        notes=[_symbols(note) for note in part.notes],
+        left=part.left,
+    )
+
+
+def _key(own: table.Table, row: int) -> tuple[str, ...]:
+    """The experiment, scenario and method of a row."""
+    names = own.names(row)
+    return tuple(names.get(name, "") for name in TRACED)
+
+
+def _symbols(text: str) -> Markup:
+    """A_r, A_f^t, … with their indices set."""
+    plain = lambda part: str(escape(part))  # noqa: E731
+    return Markup(with_symbols(text, plain, str, "<sub>%s</sub>", "<sup>%s</sup>"))
+
+
+def times_sheet(manifest: pd.DataFrame) -> Sheet:
+    """Seconds by method: in all, on average, the shortest and the longest."""
+    headers = ["Experiment", "Scenario", "Method", "Jobs", "Total (s)", "Mean (s)"]
+    headers += ["Shortest (s)", "Longest (s)"]
+    traced = set(manifest[TRACED].itertuples(index=False, name=None))
+    rows = []
+    for key, cells in manifest[manifest["record"] != ""].groupby(TRACED, sort=False):
+        own = cells["seconds"].dropna()
+        found = [own.sum(min_count=1), own.mean(), own.min(), own.max()]
+        shown = [seconds(value, float("nan")) for value in found]
+        rows.append([key[0], in_words(key[1]), _link(key[2], key, traced), str(len(cells)), *shown])
+    return Sheet("times-table", "Seconds by method", headers, rows, left=3)
+
+
+def software_sheet(manifest: pd.DataFrame) -> Sheet:
+    """Each package with its versions and how many records name them, one line a version."""
+    ran = manifest[manifest["record"] != ""]
+    versions = [_versions(*row) for row in ran[["record", "software"]].to_numpy()]
+    names = sorted({name for found in versions for name in found})
+    rows = []
+    for name in names:
+        own = pd.Series([found.get(name, "not there") for found in versions]).value_counts()
+        agree = "" if len(own) == 1 else Markup('<span class="verdict bad">records differ</span>')
+        rows += [[name, version, str(n), agree] for version, n in sorted(own.items())]
+    headers = ["Package", "Version", "Records", "Agreement"]
+    if all(not row[-1] for row in rows):
+        headers, rows = headers[:-1], [row[:-1] for row in rows]
+    return Sheet("software-table", "Software", headers, rows, left=2)
+
+
+def _versions(record: str, text: str) -> dict[str, str]:
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"manifest: {record}: software is not a JSON object: {error}") from error
