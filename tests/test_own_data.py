@@ -9,7 +9,7 @@ import tutorial
 from workspace import Workspace
 
 from unlearning.files import read_json
-from unlearning.report.quotes import quotes
+from unlearning.report.quotes import quotes, read_tables
 
 CONFIG = "pets.yaml"
 TRAINED = {"train_original", "train_oracle", "unlearn", "fetch_dataset"}
@@ -56,7 +56,8 @@ def test_the_page_ends_with_its_table(followed):
 def test_the_papers_text_states_the_images_by_their_checksum(followed):
     run = followed[0].root / "results/pets"
     own = read_json(run / "config.json")["datasets"]["pets"]
-    assert quotes(run, run)["run.checksums"].startswith(f"images {own['checksum'][:19]}")
+    said = quotes(run, read_tables(run))["run.checksums"].text
+    assert said.startswith(f"images {own['checksum'][:19]}")
 
 
 def test_the_oracles_forget_the_list(followed):

@@ -61,7 +61,7 @@ def read_config(source: str | Path) -> RunConfig:
 
 def parts(tables: Mapping[str, Table]) -> list[str]:
     """The names of the tables that hold anything: what the document has a section on."""
-    known = (*TABLES, *STUDY_TABLES)
+    known = (*ALWAYS, *STUDY_TABLES)
     return [name for name, table in tables.items() if name in known and len(table.frame)]
 
 
