@@ -388,7 +388,7 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("method", "settings_from", "dataset", "expected"), ORIGINS)
 def test_where_settings_come_from_is_known(method, settings_from, dataset, expected):
-    cell = {"dataset": dataset, "arch": "small_cnn", "scenario": "class_removal"}
+    cell = {"dataset": dataset, "arch": "strided_cnn", "scenario": "class_removal"}
     assert hyperparameters.origin(method, cell, settings_from, METHOD_FILES) == expected
 
 
@@ -409,7 +409,7 @@ def test_published_and_searched_settings_are_two_variants_of_one_experiment():
         v.name: checks.resolved(experiment, v, "class_removal", METHOD_FILES)
         for v in experiment.variants
     }
-    assert found["duck"]["lr"] == 0.001 and found["duck_searched"]["lr"] == 0.0003
+    assert found["duck"]["lr"] == 0.001 and found["duck_searched"]["lr"] == 0.00157
     origins = {
         v.name: checks.origin(v, experiment, "class_removal", METHOD_FILES)
         for v in experiment.variants

@@ -20,7 +20,7 @@ from unlearning.metrics.accuracy import beside_mix
 from unlearning.plan import grid
 from unlearning.results.runs import TEXT, read_runs, scenario_table
 from unlearning.stages import split as split_stage
-from unlearning.tables.removal import sections, tabulate
+from unlearning.tables.layouts import LAYOUTS, tabulate
 
 DATASETS = catalogue(ROOT / "configs" / "datasets.csv")
 METHODS = hyperparameters.known_methods(METHOD_FILES)
@@ -291,8 +291,10 @@ def test_only_sample_removal_shows_it(tmp_path):
     tables = {s: scenario_table(runs, s) for s in ("homogeneous_removal", "sample_removal")}
     assert not any(c.startswith("reweighted") for c in tables["homogeneous_removal"])
     assert tables["sample_removal"]["reweighted_gap_mean"].tolist() == [0.125]
-    (section,) = sections(tables["sample_removal"], "sample_removal")
-    shown = section.cells.iloc[0]
+    (part,) = LAYOUTS["sample_removal"].build(runs).parts
+    shown = {
+        column.header: cell.text for column, cell in zip(part.columns, part.rows[0], strict=True)
+    }
     assert (shown["A^t, mix of D_f (%)"], shown["Gap to it (points)"]) == ("25.0", "12.5")
     tabulate(tmp_path / "runs.csv", tmp_path / "tables")
     assert (tmp_path / "tables/sample_removal.md").exists()

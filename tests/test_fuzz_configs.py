@@ -23,7 +23,7 @@ from fuzzing import fuzzing
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from test_config import DATASETS, VALID, changed
-from workspace import Workspace
+from workspace import PROJECT, Workspace
 
 from unlearning.config.parsing import ConfigError
 from unlearning.config.yaml_files import read_yaml
@@ -166,7 +166,7 @@ def space(tmp_path_factory):
 def planned(space, text):
     """Exit status and words of `snakemake -n` on a config file with these bytes.
 
-    Snakemake is imported once and a process forked for each plan.
+    Snakemake is imported once and a process forked for each plan: with the library of this one.
     """
     from snakemake import cli
 
@@ -182,7 +182,8 @@ def planned(space, text):
             for stream in (1, 2):
                 os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
             sys.stdout = sys.stderr = os.fdopen(1, "w", encoding="utf-8")
-            cli.main(["-n", "--quiet", "rules", "--cores", "1", "--configfile", FILE])
+            words = ["--snakefile", str(PROJECT / "Snakefile"), "--configfile", FILE]
+            cli.main(["-n", "--quiet", "rules", "--cores", "1", *words])
             status = 0
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1

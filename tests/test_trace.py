@@ -17,7 +17,7 @@ from workspace import PROJECT
 
 from unlearning.data.catalogue import catalogue
 from unlearning.files import sha256_file
-from unlearning.metrics.aus import SCENARIOS
+from unlearning.metrics.aus import PAPER_SCENARIOS
 from unlearning.report import facts
 from unlearning.report.traced import Paper
 from unlearning.stages.trace import main
@@ -263,7 +263,7 @@ def asked_for(how: str) -> set[str]:
     """The names that paper.typ asks for: with `n`, or whether it is `known`."""
     text = (PROJECT / "paper/paper.typ").read_text(encoding="utf-8")
     of_both = re.findall(rf'\b{how}\(scenario \+ "([^"]+)"\)', text)
-    names = {f"{scenario}{name}" for scenario in SCENARIOS for name in of_both}
+    names = {f"{scenario}{name}" for scenario in PAPER_SCENARIOS for name in of_both}
     return names | set(re.findall(rf'\b{how}\("([^"]+)"\)', text))
 
 

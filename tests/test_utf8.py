@@ -39,9 +39,9 @@ def _text(call: ast.Call) -> bool:
     keywords = {word.arg: word.value for word in call.keywords}
     if "encoding" in keywords or None in keywords:
         return False
-    if {"text", "universal_newlines"} & keywords.keys():
-        return True
     owner, _, name = ast.unparse(call.func).rpartition(".")
+    if {"text", "universal_newlines"} & keywords.keys():
+        return name != "replace"  # of a dataclass with a field of this name
     if name in ("read_text", "write_text") and owner:  # files.write_text names its own
         return len(call.args) < (1 if name == "read_text" else 2)
     if f"{owner}.{name}" in (".open", "io.open", "os.fdopen"):
