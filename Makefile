@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(BIN):$(PATH)
 SNAKEMAKE := snakemake --workflow-profile workflow/profiles/local --cores $(CORES)
 
-.PHONY: help reproduce test nightly lint format reference bench clean
+.PHONY: help reproduce test nightly lint format reference crate bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +48,10 @@ format: $(READY)
 # make reference   takes results/mini into paper/reference/mini, with its tables and figures
 reference: $(READY)
 	python workflow/scripts/update_reference.py mini
+
+# make crate       writes results/mini/crate, the run as a research object; FULL=1 with logits and models
+crate: $(READY)
+	$(SNAKEMAKE) $(if $(FULL),full_crate,crate)
 
 # make bench       measures and writes benchmarks/RESULTS.md; BENCH_ARGS="training duck" for parts
 bench: $(READY)

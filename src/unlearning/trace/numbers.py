@@ -48,6 +48,8 @@ CELL = [*KEY, "split", "train_seed", "unlearn_seed", "method"]
 PARTS = {"mean": statistics.fmean, "sd": statistics.stdev, "n": len}
 """What a column METRIC_PART is of the cells' values."""
 MEASURED = ("scores", "attacks", "probes")
+OUTPUTS = "outputs.safetensors"
+"""The logits of a cell, beside its record."""
 PAIRED = ("difference", "difference_low", "difference_high", "p", "p_holm", "verdict")
 RANKED = ("rank", "rank_blocks", "friedman_p", "critical_difference")
 
@@ -375,7 +377,16 @@ def _cell(run: Run, row: dict[str, Any], values: pd.DataFrame) -> dict[str, Any]
     for role in INPUTS:
         file = row[f"{role}_path"]
         here[role] = state(run.here(file), row[f"{role}_sha256"]) if file else "not named"
-    return row | {"here": here, "measured": list(_measured(run, row, values))}
+    outputs = _outputs(run.folder / row["record"])
+    if outputs:
+        here["outputs"] = state(run.folder / row["record"].replace(RECORD, OUTPUTS), outputs)
+    measured = list(_measured(run, row, values))
+    return row | {"outputs_sha256": outputs, "here": here, "measured": measured}
+
+
+def _outputs(record: Path) -> str | None:
+    """The hash of a cell's logits as its record states it, if that is here and it has any."""
+    return read_json(record)["outputs"].get("outputs") if record.is_file() else None
 
 
 def state(path: Path, sha256: str) -> str:
