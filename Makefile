@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(BIN):$(PATH)
 SNAKEMAKE := snakemake --workflow-profile workflow/profiles/local --cores $(CORES)
 
-.PHONY: help reproduce test nightly lint format reference crate bench clean
+.PHONY: help reproduce test nightly lint format reference crate site bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -53,12 +53,22 @@ reference: $(READY)
 crate: $(READY)
 	$(SNAKEMAKE) $(if $(FULL),full_crate,crate)
 
+# make site        builds the documentation as a site in .site/html, in an environment of its own
+site: .venv-site/.ready
+	.venv-site/bin/cffconvert --validate
+	.venv-site/bin/python workflow/scripts/build_site.py
+
 # make bench       measures and writes benchmarks/RESULTS.md; BENCH_ARGS="training duck" for parts
 bench: $(READY)
 	python benchmarks/run.py $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) .snakemake
+	rm -rf $(VENV) .venv-site .site .snakemake
+
+.venv-site/.ready: requirements-docs.txt
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip install --quiet --requirement requirements-docs.txt
+	touch $@
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name one with PYTHON=...")'

@@ -22,6 +22,7 @@ def pins(lines):
 
 REQUIREMENTS = pins((PROJECT / "requirements.txt").read_text().splitlines())
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+DOCS = pins((PROJECT / "requirements-docs.txt").read_text(encoding="utf-8").splitlines())
 CONDA = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"]
 
 
@@ -39,6 +40,11 @@ def test_versions_are_those_of_requirements(lines):
     named = pins(lines)
     assert named
     assert named.items() <= REQUIREMENTS.items()
+
+
+def test_the_site_s_environment_has_its_own_versions():
+    named = pins(PYPROJECT["project"]["optional-dependencies"]["docs"])
+    assert named and named.items() <= DOCS.items()
 
 
 def test_conda_installs_what_the_project_imports():
