@@ -113,7 +113,7 @@ def test_a_committed_run_has_its_cells_as_jobs(committed):
     assert len(jobs) == len(rows)
     for row in rows:
         job = jobs[f"#job-{Path(row['record']).parent.as_posix()}"]
-        assert "endTime" not in job and job["startTime"] == row["started"]
+        assert (job["startTime"], job.get("endTime", "")) == (row["started"], row["ended"])
         read = {one["sha256"] for one in job["object"] if one.get("sha256")}
         assert read == {row[f"{role}_sha256"] for role in ("data", "split", "start")}
         model, record = job["result"][1], job["result"][0]
@@ -213,3 +213,16 @@ def test_cards_of_a_committed_run_say_what_is_not_known():
     text = found["fashion_mnist_mini-strided_cnn-original-train-1.md"]
     assert "| Trained | not stated in this run's files |" in text and "Licence:\nMIT." in text
     assert f"| epochs | {trained[0]['training']['epochs']} |" in text
+
+
+def test_a_run_without_its_records_has_the_times_of_its_manifest(tiny_run, tmp_path):
+    for name in ("config.json", "runs.csv", "manifest.csv"):
+        shutil.copy(tiny_run.root / name, tmp_path / name)
+    cells = {job.name: job for job in actions(tmp_path)}
+    recorded = {job.name: job for job in actions(tiny_run.root) if job.verb == "unlearn"}
+    assert cells.keys() == recorded.keys() and cells
+    for name, job in cells.items():
+        other = recorded[name]
+        assert (job.started, job.ended, job.status) == (other.started, other.ended, other.status)
+        assert job.ended and job.outputs["record"] == other.outputs["record"]
+        assert job.inputs["start"].sha256 == other.inputs["start"].sha256

@@ -67,8 +67,8 @@ class Action:
 def actions(run: Path) -> list[Action]:
     """Every job of the run in a folder that left a record, by the time it started.
 
-    Of a committed run, which has no records, the cells of its manifests: no trainings, no times
-    of end. Raises DamagedFile for a record that is not what was written.
+    Of a committed run, which has no records, the cells of its manifests, and no trainings. Raises
+    DamagedFile for a record that is not what was written.
     """
     found = [*_recorded(run)] or [*_listed(run)]
     return sorted(found, key=lambda action: (action.started, action.name))
@@ -149,7 +149,7 @@ def _listed(run: Path) -> Iterator[Action]:
             },
             outputs=outputs,
             started=row["started"],
-            ended="",
+            ended=row["ended"],
             status=row["status"],
             reason="",
             software=json.loads(row["software"]),
