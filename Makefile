@@ -24,7 +24,7 @@ $(shell mkdir -p "$(CURDIR)/.home")
 endif
 SNAKEMAKE := snakemake --workflow-profile workflow/profiles/local --cores $(CORES)
 
-.PHONY: help reproduce test nightly lint format reference bench clean
+.PHONY: help reproduce test nightly lint format reference crate site bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -63,13 +63,27 @@ format: $(READY)
 reference: $(READY)
 	python workflow/scripts/update_reference.py mini
 
+# make crate       writes results/mini/crate, the run as a research object; FULL=1 with logits and models
+crate: $(READY)
+	$(SNAKEMAKE) $(if $(FULL),full_crate,crate)
+
+# make site        builds the documentation as a site in .site/html, in an environment of its own
+site: .venv-site/.ready
+	.venv-site/bin/cffconvert --validate
+	.venv-site/bin/python workflow/scripts/build_site.py
+
 # make bench       measures and writes benchmarks/RESULTS.md; BENCH_ARGS="training duck" for parts
 bench: $(READY)
 	python benchmarks/run.py $(BENCH_ARGS)
 
 # make clean       removes the environment; data, results and what made them (.snakemake) stay
 clean:
-	rm -rf $(VENV) .home
+	rm -rf $(VENV) .home .venv-site .site
+
+.venv-site/.ready: requirements-docs.txt
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip install --disable-pip-version-check --requirement requirements-docs.txt
+	touch $@
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "needs Python 3.11, 3.12 or 3.13, found " + sys.version.split()[0] + "; name one with PYTHON=...")'

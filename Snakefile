@@ -27,6 +27,7 @@ include: "workflow/rules/adopt.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/understand.smk"
+include: "workflow/rules/deposit.smk"
 
 
 onstart:

@@ -23,6 +23,7 @@ def pins(lines):
 
 REQUIREMENTS = pins((PROJECT / "requirements.txt").read_text().splitlines())
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+DOCS = pins((PROJECT / "requirements-docs.txt").read_text(encoding="utf-8").splitlines())
 CONDA = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"]
 
 
@@ -30,7 +31,7 @@ PROJECT_TABLE = PYPROJECT["project"]
 EXTRAS = PROJECT_TABLE["optional-dependencies"]
 WANTED = [
     *PROJECT_TABLE["dependencies"],
-    *(line for lines in EXTRAS.values() for line in lines),
+    *(line for name, lines in EXTRAS.items() if name != "docs" for line in lines),
     *PYPROJECT["build-system"]["requires"],
 ]
 
@@ -45,6 +46,11 @@ def ranges(lines):
 def test_a_range_holds_the_version_of_requirements_and_later_ones(name, allowed):
     assert REQUIREMENTS[name] in allowed
     assert {part.operator for part in allowed} == {">="}
+
+
+def test_the_site_s_environment_has_its_own_versions():
+    named = pins(EXTRAS["docs"])
+    assert named and named.items() <= DOCS.items()
 
 
 def test_conda_installs_the_versions_of_requirements():

@@ -56,7 +56,7 @@ def new_record(
         "software": software(),
         "git": git_state(),
         "host": host(),
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "started": _now(),
         "command": shlex.join(["python", "-m", "unlearning", *sys.argv[1:]]),
     }
 
@@ -79,9 +79,16 @@ def options_of(command: str) -> dict[str, str]:
 def write_record(
     path: str | Path, record: Mapping[str, Any], outputs: Mapping[str, str | Path]
 ) -> None:
-    """Write a record with the hashes of `outputs`, files by role (model, outputs), and its seal."""
+    """Write a record with the hashes of `outputs`, files by role (model, outputs), and its seal.
+
+    Also says when: the job has nothing left to do.
+    """
     hashes = {role: sha256_file(file) for role, file in outputs.items()}
-    write_sealed(path, {**record, "outputs": hashes}, SEAL)
+    write_sealed(path, {**record, "outputs": hashes, "ended": _now()}, SEAL)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ COLUMNS = [
     *("cpu", "deterministic", "model_sha256", "pretrained_sha256"),
     *("adopted_from", "adopting_code_sha256"),
     *("version", "settings", *(f"{role}_path" for role in INPUTS)),
+    "ended",
 ]
 LATER = COLUMNS[COLUMNS.index("cpu") :]
 """Columns added later; empty in older runs."""
@@ -74,6 +75,7 @@ def _made(cell: Cell, root: Path) -> dict[str, Any]:
         "machine": record["host"]["machine"],
         "cpu": record["host"].get("cpu"),
         "deterministic": record["host"].get("deterministic"),
+        "ended": record.get("ended"),
         "model_sha256": record.get("outputs", {}).get("model"),
         "pretrained_sha256": record.get("pretrained_sha256"),
         "adopted_from": adopted.get("run"),

@@ -87,6 +87,8 @@ def _cell(cell: dict[str, Any]) -> list[str]:
     lines = [f"{name}", f"  record   {cell['record_sha256']} ({here['record']}) {cell['record']}"]
     for role in INPUTS:
         lines.append(f"  {role:8} {cell[f'{role}_sha256']} ({here[role]})")
+    if cell["outputs_sha256"]:
+        lines.append(f"  outputs  {cell['outputs_sha256']} ({here['outputs']})")
     lines += [
         f"  settings {cell['settings_sha256']}",
         f"  code     {cell['code_sha256']}",

@@ -25,9 +25,9 @@ from unlearning.files import (
 from unlearning.records.record import RECORD, check_made, input_paths, read_record
 
 ROLES = ("model", "outputs")
-UNSEALED = ("config.json",)
+UNSEALED = ("config.json", "ro-crate-metadata.json")
 """JSON files of a run that state no hash."""
-UNTOUCHED = ("logs", "tables", "figures", "report", "audit")
+UNTOUCHED = ("logs", "tables", "figures", "report", "audit", "crate", "full_crate", "code")
 """Folders of a run with nothing that states a hash."""
 
 

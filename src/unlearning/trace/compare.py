@@ -21,7 +21,7 @@ from unlearning.results import runs
 from unlearning.results.manifest import LATER
 
 ASIDE = (
-    *("seconds", "started", "machine", "cpu", "software"),
+    *("seconds", "started", "ended", "machine", "cpu", "software"),
     *("commit", "dirty", "code_sha256", "record_sha256"),
     *("adopted_from", "adopting_code_sha256"),
 )

@@ -17,6 +17,9 @@ from unlearning.results.keys import IDENTITY
 from unlearning.results.manifest import INPUTS
 from unlearning.trace.run import Run, state
 
+OUTPUTS = "outputs.safetensors"
+"""The logits of a cell, beside its record."""
+
 
 def cells(run: Run, values: pd.DataFrame) -> list[dict[str, Any]]:
     """The manifest's rows of the cells that the values are of, with what is here of them now."""
@@ -37,7 +40,16 @@ def _cell(run: Run, row: dict[str, Any], values: pd.DataFrame) -> dict[str, Any]
     for role in INPUTS:
         file = row[f"{role}_path"]
         here[role] = state(run.here(file), row[f"{role}_sha256"]) if file else "not named"
-    return row | {"here": here, "measured": list(_measured(run, row, values))}
+    outputs = _outputs(run.folder / row["record"])
+    if outputs:
+        here["outputs"] = state(run.folder / row["record"].replace(RECORD, OUTPUTS), outputs)
+    measured = list(_measured(run, row, values))
+    return row | {"outputs_sha256": outputs, "here": here, "measured": measured}
+
+
+def _outputs(record: Path) -> str | None:
+    """The hash of a cell's logits as its record states it, if that is here and it has any."""
+    return read_json(record)["outputs"].get("outputs") if record.is_file() else None
 
 
 def _measured(run: Run, row: Mapping[str, Any], values: pd.DataFrame) -> Iterable[dict[str, Any]]:

@@ -1,0 +1,27 @@
+"""model_card: write a card for each original of a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from unlearning.data.catalogue import catalogue
+from unlearning.deposit.cards import cards
+from unlearning.files import write_text
+
+
+def main(argv: list[str]) -> None:
+    """Write the cards and print their names."""
+    parser = argparse.ArgumentParser(
+        prog="unlearning model_card",
+        description=__doc__,
+        epilog="python -m unlearning model_card paper/reference/mini --out results/cards",
+    )
+    parser.add_argument("run", help="the run's folder: config.json, runs.csv, manifest.csv")
+    parser.add_argument("--datasets", default="configs/datasets.csv", help="the catalogue")
+    parser.add_argument("--out", required=True, help="folder for the cards")
+    options = parser.parse_args(argv)
+    for name, text in cards(Path(options.run), catalogue(options.datasets)).items():
+        path = Path(options.out, name)
+        write_text(path, text)
+        print(path)
