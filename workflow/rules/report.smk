@@ -136,7 +136,11 @@ rule plot:
         stem=lambda w, output: os.path.splitext(output[0])[0],
         script="figures/{figure}.py",
         code=lambda w: script_hash(
-            f"figures/{w.figure}.py", "figures/common.py", "figures/style.mplstyle"
+            f"figures/{w.figure}.py",
+            "figures/common.py",
+            "figures/dot_rows.py",
+            "figures/labels.py",
+            "figures/style.mplstyle",
         ),
     message:
         "draw {wildcards.figure}"
