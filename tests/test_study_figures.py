@@ -338,7 +338,7 @@ def test_architectures_draw_exactly_their_csv_each_in_its_row(tmp_path):
     looks = common.looks(["original", "oracle", "fine_tuning", "duck"])
     for left, right, score, rest in pairs(figure, numbers):
         names = rows_of(left)
-        assert names == ["small_cnn", "resnet18", "vit_b16"]
+        assert names == ["small CNN", "ResNet-18", "ViT-B/16"]
         assert set(rest["method"]) == {"duck", "oracle"}
         for axes, rows in ((left, score), (right, rest)):
             got = sorted((x, names[round(y)], colour) for x, y, colour in marks(axes))
@@ -407,7 +407,7 @@ def test_attributions_draw_exactly_their_csv(tmp_path):
     table = TABLES["attributions"]()
     figure, numbers = drawn("attributions", table, tmp_path)
     for axes, output in zip(figure.axes, ("true", "assigned"), strict=True):
-        names = [name.replace(" – ", "~") for name in rows_of(axes)]
+        names = [name.lower().replace(" – ", "~") for name in rows_of(axes)]
         own = numbers[numbers["output"] == output]
         images = table[table["output"] == output].groupby(["pair", "split", "image"])
         values = images["correlation"].mean().reset_index()
@@ -450,7 +450,7 @@ def test_means_and_intervals_of_attributions_agree_with_the_closed_form(tmp_path
 def test_a_shortcut_draws_exactly_its_csv(tmp_path):
     table = TABLES["shortcut"]()
     figure, numbers = drawn("shortcut", table, tmp_path)
-    names = [name.removesuffix(" (poisoned)") for name in rows_of(figure.axes[0])]
+    names = [name.removesuffix(" (poisoned)").lower() for name in rows_of(figure.axes[0])]
     assert names == ["original", "duck", "oracle"]
     answer = importlib.import_module("shortcut").ANSWER
     mass = numbers[numbers["measure"] == "attribution_mass"]
