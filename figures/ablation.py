@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import common
+import dot_rows
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from unlearning.results.display import shown
 from unlearning.results.runs import by_method
 
 COLUMNS = [*common.PLACE, "method", *common.MEASURED]
 FIRST = ("duck", "oracle", "original")
-LABEL = {
-    "retain_test_accuracy": "retained classes, test ($A_r^t$)",
-    "forget_test_accuracy": "forgotten classes, test ($A_f^t$)",
-    "test_accuracy": "test ($A^t$)",
-    "forget_train_accuracy": "forgotten images ($A_f$)",
-}
 ROW = 0.2  # inches: one variant
 
 
@@ -45,12 +41,14 @@ def draw_panel(axes: Axes, drawn: pd.DataFrame, heights: dict[str, int], colours
         colour = colours.get(metric) or common.REFERENCE.get(method, common.NEITHER)
         marker = "*" if method == "duck" else "o" if "forget" in metric else "s"
         side = 0 if metric == "aus" else 1 if "forget" in metric else -1
-        common.dots(axes, rows, heights[method] + 0.14 * side, colour, marker, 0.2 * (side or 1))
+        dot_rows.dots(axes, rows, heights[method] + 0.14 * side, colour, marker, 0.2 * (side or 1))
         if method == "duck":
             mean = rows.loc[rows["kind"] == "mean", "value"].item()
             axes.axvline(mean, color=colour, linestyle="--", linewidth=0.8, zorder=1)
     if len(drawn):
-        common.room(axes, drawn, 0.05 if set(drawn["metric"]) == {"aus"} else 10)
+        score = set(drawn["metric"]) == {"aus"}
+        near = drawn[drawn["method"] != "original"] if score else drawn
+        dot_rows.room(axes, near if len(near) else drawn, 0.05 if score else 10)
 
 
 def draw_row(left: Axes, right: Axes, panel: common.Panel, drawn: pd.DataFrame) -> None:
@@ -62,12 +60,15 @@ def draw_row(left: Axes, right: Axes, panel: common.Panel, drawn: pd.DataFrame) 
     draw_panel(left, drawn[score], heights, {})
     draw_panel(right, drawn[~score], heights, colours)
     left.set_title(panel.title)
+    for name, height in heights.items():
+        dot_rows.mark_below(left, drawn[score & (drawn["method"] == name)], height)
     left.set_xlabel("AUS")
     right.set_xlabel("accuracy (%)")
     noted = {name for name, _ in common.lost(panel, ["aus", *colours])}
-    names = [f"{plain(name)} †" if name in noted else plain(name) for name in heights]
+    names = [f"{shown(name)} †" if name in noted else shown(name) for name in heights]
     left.set_yticks(list(heights.values()), names)
     right.set_yticks(list(heights.values()), [])
+    common.stress(left, list(heights))
     for name, cells in found:
         if "ok" not in set(cells["status"]):
             _say(left, heights[name], ", ".join(dict.fromkeys(cells["status"])))
@@ -78,16 +79,11 @@ def _legend(axes: Axes, colours: dict[str, str]) -> None:
     """Which mark is which accuracy, above the panel."""
     marks = {"linestyle": "", "markersize": 4}
     handles = [
-        Line2D([], [], color=c, marker="o" if "forget" in m else "s", label=LABEL[m], **marks)
+        Line2D([], [], color=c, marker="o" if "forget" in m else "s", label=shown(m), **marks)
         for m, c in colours.items()
     ]
     place = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "borderpad": 0}
     axes.legend(handles=handles, handletextpad=0.1, labelspacing=0.3, **place)
-
-
-def plain(name: str) -> str:
-    """`no_forget_loss` as words."""
-    return name.replace("_", " ")
 
 
 def _say(axes: Axes, height: int, status: str) -> None:
@@ -95,7 +91,7 @@ def _say(axes: Axes, height: int, status: str) -> None:
     axes.text(
         0.5,
         height,
-        plain(status),
+        status.replace("_", " "),
         transform=axes.get_yaxis_transform(),
         ha="center",
         va="center",
@@ -124,13 +120,13 @@ def _notes(found: list[common.Panel], tables: list[pd.DataFrame]) -> list[str]:
     """What the marks mean, over what the bars run, and every cell that is not drawn."""
     notes = [
         "Large: mean, bars: ±1 sample standard deviation; dots: single cells; star and dashed "
-        "line: duck itself."
+        "line: DUCK; ◂: a mean left of the axis."
     ]
     for panel, table in zip(found, tables, strict=True):
-        notes += common.spread_notes(panel, table.assign(method=table["method"].map(plain)))
+        notes += common.spread_notes(panel, table)
     for panel in found:
         lost = common.lost(panel, ["aus", *common.AIMS[panel.scenario]])
-        notes += common.footnotes(panel, [(plain(name), note) for name, note in lost])
+        notes += common.footnotes(panel, lost)
     return notes
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from unlearning.results.display import shown
 from unlearning.results.runs import by_method, summarise_metric
 
 COLUMNS = [
@@ -44,7 +45,7 @@ LABEL = {
     "forget": "forgotten",
     "test": "neither (evaluation half)",
 }
-ROW = 0.2  # inches: one method
+ROW = 0.155  # inches: one method
 
 
 def numbers(panel: common.Panel) -> pd.DataFrame:
@@ -128,6 +129,7 @@ def draw_row(left: Axes, right: Axes, panel: common.Panel, drawn: pd.DataFrame) 
                     bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
                 )
     left.set_yticks(list(heights.values()), [_named(name, cells) for name, cells in methods])
+    common.stress(left, list(heights))
     right.set_yticks(list(heights.values()), [])
 
 
@@ -138,7 +140,7 @@ def _word(cells: pd.DataFrame) -> str:
 
 
 def _named(name: str, cells: pd.DataFrame) -> str:
-    return name + (" †" if (cells["status"] != "ok").any() else "")
+    return shown(name) + (" †" if (cells["status"] != "ok").any() else "")
 
 
 def _range(drawn: pd.DataFrame) -> tuple[float, float]:

@@ -6,22 +6,18 @@ import dataclasses
 import itertools
 
 import common
+import dot_rows
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from unlearning.results.display import shown
 from unlearning.results.runs import by_method
 
 COLUMNS = [*common.PLACE, "method", *common.MEASURED]
 BESIDE = ("duck", "oracle")  # whose accuracies are shown
-LABEL = {
-    "retain_test_accuracy": "retained, test ($A_r^t$)",
-    "forget_test_accuracy": "forgotten, test ($A_f^t$)",
-    "test_accuracy": "test ($A^t$)",
-    "forget_train_accuracy": "forgotten, train ($A_f$)",
-}
 ROW, SHARE = 0.17, 0.8  # inches a method, and how much of an architecture's row methods take
 
 
@@ -48,7 +44,9 @@ def names(block: list[common.Panel]) -> list[str]:
     """The architecture of each panel, with its experiment where two share one."""
     archs = [panel.arch for panel in block]
     return [
-        f"{panel.arch}\n({panel.experiment})" if archs.count(panel.arch) > 1 else panel.arch
+        f"{shown(panel.arch)}\n({panel.experiment})"
+        if archs.count(panel.arch) > 1
+        else shown(panel.arch)
         for panel in block
     ]
 
@@ -57,7 +55,7 @@ def draw_block(
     left: Axes, right: Axes, block: list[common.Panel], drawn: pd.DataFrame, looks: dict
 ) -> None:
     """One scenario and data set, a row an architecture: AUS left, accuracies right."""
-    left.set_title(f"{block[0].scenario.replace('_', ' ').capitalize()}\n{block[0].dataset}")
+    left.set_title(f"{shown(block[0].scenario)}\n{shown(block[0].dataset)}")
     for row, panel in enumerate(block):
         own = drawn[(drawn["experiment"] == panel.experiment) & (drawn["arch"] == panel.arch)]
         draw_row(left, right, row, own, looks)
@@ -65,13 +63,22 @@ def draw_block(
     for axes, rows, least in ((left, drawn[score], 0.05), (right, drawn[~score], 10)):
         _frame(axes, len(block))
         if len(rows):
-            common.room(axes, rows, least)
+            near = rows[rows["method"] != "original"] if axes is left else rows
+            dot_rows.room(axes, near if len(near) else rows, least)
+    for row, panel in enumerate(block):
+        own = drawn[score & (drawn["experiment"] == panel.experiment)]
+        for method, means in own[own["arch"] == panel.arch].groupby("method"):
+            dot_rows.mark_below(left, means, _height(row, method, looks))
     left.set_xlabel("AUS")
     right.set_xlabel("accuracy (%)")
     left.set_yticks(range(len(block)), names(block))
     right.set_yticks(range(len(block)), [])
     metrics = common.AIMS[block[0].scenario]
-    handles = [Patch(color=common.PART[m.partition("_")[0]], label=LABEL[m]) for m in metrics]
+    colours = {name: common.PART[name.partition("_")[0]] for name in metrics}
+    handles = [
+        Patch(edgecolor=colour, facecolor=face(name) or colour, label=shown(name))
+        for name, colour in colours.items()
+    ]
     place = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "borderpad": 0}
     right.legend(handles=handles, handlelength=0.7, labelspacing=0.3, **place)
 
@@ -80,13 +87,23 @@ def draw_row(left: Axes, right: Axes, row: int, drawn: pd.DataFrame, looks: dict
     """One architecture: its methods one below another, what is kept above what is forgotten."""
     for (method, metric), own in drawn.groupby(["method", "metric"], sort=False):
         colour, marker = looks[method]
-        y = row + SHARE * ((list(looks).index(method) + 0.5) / len(looks) - 0.5)
+        y = _height(row, method, looks)
         if metric == "aus":
-            common.dots(left, own, y, colour, marker, 0.06)
+            dot_rows.dots(left, own, y, colour, marker, 0.06)
         else:
             side = 0.05 if "forget" in metric else -0.05
             colour = common.PART[metric.partition("_")[0]]
-            common.dots(right, own, y + side, colour, marker, side)
+            dot_rows.dots(right, own, y + side, colour, marker, side, face(metric))
+
+
+def _height(row: int, method: str, looks: dict) -> float:
+    """Where a method stands among those of its architecture's row."""
+    return row + SHARE * ((list(looks).index(method) + 0.5) / len(looks) - 0.5)
+
+
+def face(metric: str) -> str | None:
+    """White for what is forgotten, whose marks are open."""
+    return "white" if metric.startswith("forget") else None
 
 
 def _frame(axes: Axes, rows: int) -> None:
@@ -131,7 +148,7 @@ def _legend(part: SubFigure, looks: dict, noted: set[str]) -> None:
             marker=marker,
             linestyle="",
             markersize=6.5 if marker == "*" else 4,
-            label=f"{name} †" if name in noted else name,
+            label=f"{shown(name)} †" if name in noted else shown(name),
         )
         for name, (colour, marker) in looks.items()
     ]
@@ -145,13 +162,14 @@ def _lost(panel: common.Panel) -> list[tuple[str, str]]:
 def _notes(stacked: list[list[common.Panel]], tables: list[pd.DataFrame]) -> list[str]:
     """What the marks mean, over what the bars run, and every cell that is not drawn."""
     notes = [
-        "Marks: means (shape: method; accuracies of duck and oracle alone), bars: ±1 sample "
-        "standard deviation; dots: single cells. AUS is against each architecture's own original."
+        "Marks: means (shape: method; accuracies of DUCK and oracle only), bars: ±1 sample "
+        "standard deviation; dots: single cells; ◂: a mean left of the axis. "
+        "AUS is against each architecture's own original."
     ]
     for block, table in zip(stacked, tables, strict=True):
-        name = block[0].scenario.replace("_", " ").capitalize()
-        whole = dataclasses.replace(block[0], short=f"{name}, {block[0].dataset}")
-        method = table["method"] + " on " + table["arch"]
+        name = shown(block[0].scenario)
+        whole = dataclasses.replace(block[0], short=f"{name}, {shown(block[0].dataset)}")
+        method = table["method"].map(shown) + " on " + table["arch"].map(shown)
         notes += common.spread_notes(whole, table.assign(method=method))
     for panel in itertools.chain(*stacked):
         notes += common.footnotes(panel, _lost(panel))

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from unlearning.results.display import shown, system
 from unlearning.results.keys import GROUP
 
 CASE = [*GROUP, "scenario", "split", "train_seed", "image", "label", "assigned"]
@@ -99,8 +100,8 @@ def layout(part: Figure, cases: int) -> list[list[Axes]]:
         axes.grid(False)
         for side in axes.spines:
             axes.spines[side].set(visible=True, color="#bbbbbb")
-    heads = ["image", *MODELS, *MODELS]
-    heads[2], heads[5] = (f"for the {output} class\n{MODELS[1]}" for output in OUTPUTS)
+    heads = ["Image", *map(shown, MODELS), *map(shown, MODELS)]
+    heads[2], heads[5] = (f"for the {output} class\n{shown(MODELS[1])}" for output in OUTPUTS)
     for axes, head in zip(rows[0], heads, strict=True):
         axes.set_title(head, loc="center", fontsize=7)
     return [list(row) for row in rows]
@@ -130,7 +131,7 @@ def _notes(maps: pd.DataFrame, table: pd.DataFrame) -> list[str]:
         "SHAP values, summed over colour channels: how much a pixel raises (red) or lowers (blue) "
         "the logit of the class. Rows: true class → class of the centroid that was assigned. "
         "Each row has one scale, up to its largest absolute value in any model.",
-        f"{row['dataset']}, {row['arch']} ({row['experiment']}): {len(cases)} of {known} images, "
+        f"{system(row['dataset'], row['arch'])}: {len(cases)} of {known} images, "
         f"from top to bottom {', '.join(which)} of the test part; one run each.",
     ]
 

@@ -10,12 +10,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from unlearning.results.display import shown, system
 from unlearning.results.keys import GROUP
 from unlearning.stats.summary import interval
 
 IDENTITY = [*GROUP, "scenario", "output", "pair"]
 COLUMNS = [*IDENTITY, "kind", "split", "image", "correlation", "low", "high", "n"]
-OUTPUTS = {"true": "for the true class", "assigned": "for the class duck assigns"}
+OUTPUTS = {"true": "for the true class", "assigned": f"for the class that {shown('duck')} assigns"}
 PAIRS = ("duck~oracle", "original~oracle", "original~duck")
 PANEL = 1.6  # inches: three pairs, with title and axis
 GOLDEN = 0.618034  # of a turn: spreads dots evenly without a random number
@@ -78,7 +79,7 @@ def draw_panel(axes: Axes, drawn: pd.DataFrame) -> None:
             style = {"fontsize": common.SMALL, "color": common.MUTED, "style": "italic"}
             place = axes.get_yaxis_transform()
             axes.text(0.5, row, "no correlation", transform=place, ha="center", **style)
-    axes.set_yticks(range(len(PAIRS)), [pair.replace("~", " – ") for pair in PAIRS])
+    axes.set_yticks(range(len(PAIRS)), [_words(pair) for pair in PAIRS])
     axes.set_ylim(len(PAIRS) - 0.5, -0.55)
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
@@ -135,7 +136,7 @@ def draw_system(part: SubFigure, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _system(rows: pd.DataFrame) -> str:
-    return ", ".join(rows.iloc[0][["dataset", "arch"]])
+    return system(*rows.iloc[0][["dataset", "arch"]])
 
 
 def _notes(systems: list[pd.DataFrame]) -> list[str]:
@@ -162,6 +163,11 @@ def _notes(systems: list[pd.DataFrame]) -> list[str]:
     return notes
 
 
+def _words(pair: str) -> str:
+    """`DUCK – Oracle`."""
+    return " – ".join(map(shown, pair.split("~")))
+
+
 def _many(n: int, what: str) -> str:
     """`1 removed class`, `3 groups of models`."""
     noun, of, rest = what.partition(" of ")
@@ -172,11 +178,11 @@ def _many(n: int, what: str) -> str:
 def _constant(rows: pd.DataFrame) -> list[str]:
     """The pairs without a correlation in some images, as one map is constant there; or nothing."""
     found = [
-        f"{int(own['correlation'].isna().sum())} of {len(own)} ({pair}, {OUTPUTS[output]})"
+        f"{int(own['correlation'].isna().sum())} of {len(own)} ({_words(pair)}, {OUTPUTS[output]})"
         for (output, pair), own in rows.groupby(["output", "pair"], sort=False)
         if own["correlation"].isna().any()
     ]
-    named = ", ".join(found).replace("~", " – ")
+    named = ", ".join(found)
     return [f"† {_system(rows)}, no correlation as a map is constant: {named}."] if found else []
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import common
+import labels
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from unlearning.methods import ORIGINALS
+from unlearning.results.display import shown
 from unlearning.results.runs import by_method, summarise_metric
 
 COLUMNS = [
@@ -31,7 +32,7 @@ COLUMNS = [
     "n",
     "over",
 ]
-PANEL, LABEL = 2.15, 0.137  # inches: the height of a panel and of a line of the legend
+PANEL = 2.85  # inches: the height of a panel
 
 
 def numbers(panel: common.Panel) -> pd.DataFrame:
@@ -84,27 +85,55 @@ def draw_panel(axes: Axes, panel: common.Panel, drawn: pd.DataFrame, looks: dict
     if drawn.empty:
         axes.text(0.5, 0.5, "no cell is ok", ha="center", transform=axes.transAxes)
         return
-    for row in drawn[drawn["kind"] == "cell"].itertuples():
-        colour, marker = looks[row.method]
-        style = {"color": colour, "marker": marker, "markeredgewidth": 0}
-        axes.plot(row.unlearning_seconds, row.aus, alpha=0.4, markersize=3, zorder=2, **style)
+    for method, rows in drawn[drawn["kind"] == "cell"].groupby("method", sort=False):
+        colour, marker = looks[method]
+        style = {"color": colour, "marker": marker, "markeredgewidth": 0, "linestyle": ""}
+        axes.plot(rows["unlearning_seconds"], rows["aus"], alpha=0.3, ms=2.2, zorder=2, **style)
     for row in drawn[drawn["kind"] == "mean"].itertuples():
-        colour, marker = looks[row.method]
-        spread = {"xerr": _bar(row.unlearning_seconds_sd), "yerr": _bar(row.aus_sd)}
-        axes.errorbar(
-            row.unlearning_seconds,
-            row.aus,
-            **spread,
-            color=colour,
-            marker=marker,
-            markersize=8 if marker == "*" else 5,
-            markeredgecolor="white",
-            markeredgewidth=0.5,
-            elinewidth=0.8,
-            zorder=3,
-        )
+        draw_mean(axes, row, *looks[row.method])
     _limits(axes, drawn)
     _reference_lines(axes, drawn)
+
+
+def draw_mean(axes: Axes, row: tuple, colour: str, marker: str) -> None:
+    """A method's mean and its bars: large for DUCK and the oracle, small and pale for others."""
+    loud = row.method in common.PROMINENT
+    size = (9 if marker == "*" else 6.5) if loud else 4
+    *_, bars = axes.errorbar(
+        row.unlearning_seconds,
+        row.aus,
+        xerr=_bar(row.unlearning_seconds_sd),
+        yerr=_bar(row.aus_sd),
+        color=colour,
+        marker=marker,
+        markersize=size,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+        elinewidth=1 if loud else 0.6,
+        zorder=4 if loud else 3,
+    )
+    for bar in () if loud else bars:
+        bar.set_alpha(0.45)
+
+
+def write_names(axes: Axes, drawn: pd.DataFrame, noted: set[str]) -> None:
+    """Each method's name beside its mean; at the edge, with the value, if that lies below it.
+
+    The oracle's name stands at its line.
+    """
+    bottom, _ = axes.get_ylim()
+    means = drawn[(drawn["kind"] == "mean") & (drawn["method"] != "oracle")]
+    wanted = []
+    for row in means.itertuples():
+        name = f"{shown(row.method)} †" if row.method in noted else shown(row.method)
+        if row.aus < bottom:
+            mark = {"marker": "v", "s": 16, "color": labels.look(row.method)["color"]}
+            axes.scatter(row.unlearning_seconds, bottom, clip_on=False, zorder=5, **mark)
+            name = f"{name} {row.aus:.2f}"
+        place = (row.unlearning_seconds, max(row.aus, bottom))
+        wanted.append(labels.Label(name, *place, labels.look(row.method)))
+    points = drawn.loc[drawn["kind"] != "line", ["unlearning_seconds", "aus"]]
+    labels.beside(axes, wanted, points.to_numpy(dtype=float))
 
 
 def _bar(sd: float) -> float | None:
@@ -112,7 +141,7 @@ def _bar(sd: float) -> float | None:
 
 
 def _limits(axes: Axes, drawn: pd.DataFrame) -> None:
-    """Room for every point and bar, and a decade at least, so that ticks are labelled."""
+    """Room for points, bars and names, and a decade at least, so that ticks are labelled."""
     times = drawn["unlearning_seconds"].dropna()
     if len(times):
         spread = drawn["unlearning_seconds_sd"].fillna(0)
@@ -125,17 +154,24 @@ def _limits(axes: Axes, drawn: pd.DataFrame) -> None:
         axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if narrow else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    spread = drawn["aus_sd"].fillna(0)
-    low, high = (drawn["aus"] - spread).min(), (drawn["aus"] + spread).max()
-    room = max(0.06 * (high - low), 0.005)
-    axes.set_ylim(low - room, high + room)
+    means = drawn[drawn["kind"] != "cell"]
+    fence = common.fence(means["aus"])
+    near = means[means["aus"] >= fence]
+    spread = near["aus_sd"].fillna(0)
+    low = (near["aus"] - spread).clip(lower=min(fence, near["aus"].min())).min()
+    high = (near["aus"] + spread).max()
+    room = max(0.1 * (high - low), 0.005)
+    axes.set_ylim(low - room, high + 1.5 * room)
 
 
 def _reference_lines(axes: Axes, drawn: pd.DataFrame) -> None:
-    """Original and oracle as lines over the panel, named beyond its right edge."""
+    """Original and oracle as lines over the panel, named beyond its right edge.
+
+    A line below the panel is named at its edge, with the value.
+    """
     levels = drawn[(drawn["kind"] != "cell") & drawn["method"].isin(common.REFERENCE)]
     bottom, top = axes.get_ylim()
-    gap, last = 0.055 * (top - bottom), -math.inf
+    gap, last = 0.04 * (top - bottom), -math.inf
     for row in levels.sort_values("aus").itertuples():
         colour = common.REFERENCE[row.method]
         dash = "--" if row.method == "original" else ":"
@@ -143,14 +179,16 @@ def _reference_lines(axes: Axes, drawn: pd.DataFrame) -> None:
         if row.kind == "line" and not math.isnan(row.aus_sd):
             band = (row.aus - row.aus_sd, row.aus + row.aus_sd)
             axes.axhspan(*band, color=colour, alpha=0.15, linewidth=0, zorder=0)
-        last = max(row.aus, last + gap)
+        value = f"\n{row.aus:.2f} ▾" if row.aus < bottom else ""
+        last = max(row.aus, bottom + gap, last + gap)
         axes.text(
             1.01,
             last,
-            row.method,
+            shown(row.method) + value,
             transform=axes.get_yaxis_transform(),
             va="center",
-            fontsize=common.SMALL,
+            fontsize=labels.SIZE,
+            weight="bold",
             color=colour if row.method == "oracle" else common.MUTED,
         )
 
@@ -164,44 +202,27 @@ def draw(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     rows = common.in_rows(found)
     width = common.COLUMN if len(rows[0]) == 1 else common.PAGE
     lines = common.wrapped(_notes(found, tables), width)
-    handles = _handles(
-        looks, {name for p, t in zip(found, tables, strict=True) for name, _ in lost(p, t)}
-    )
-    columns = common.legend_columns([handle.get_label() for handle in handles], width)
     tall = [PANEL if any(len(p.cells) for p in row) else common.EMPTY for row in rows]
-    legend = 0.1 + LABEL * math.ceil(len(looks) / columns)
-    figure, (top, middle, bottom) = common.sheet(
-        width, [sum(tall), legend, 0.05 + common.LINE * len(lines)]
-    )
+    figure, (top, bottom) = common.sheet(width, [sum(tall), 0.05 + common.LINE * len(lines)])
     grid = list(top.subplots(len(rows), len(rows[0]), squeeze=False, height_ratios=tall).flat)
     for axes, panel, table in zip(grid, found, tables, strict=False):
         draw_panel(axes, panel, table, looks)
     for axes in grid[len(found) :]:
         axes.set_axis_off()
-    if handles:
-        middle.legend(handles=handles, loc="center", ncols=columns, handletextpad=0.2)
     common.write_notes(bottom, lines)
+    common.settle(figure)
+    for axes, panel, table in zip(grid, found, tables, strict=False):
+        if len(table):
+            write_names(axes, table, {name for name, _ in lost(panel, table)})
     return figure, pd.concat(tables, ignore_index=True)
-
-
-def _handles(looks: dict, noted: set[str]) -> list[Line2D]:
-    return [
-        Line2D(
-            [],
-            [],
-            color=colour,
-            marker=marker,
-            linestyle="",
-            markersize=7 if marker == "*" else 5,
-            label=f"{name} †" if name in noted else name,
-        )
-        for name, (colour, marker) in looks.items()
-    ]
 
 
 def _notes(found: list[common.Panel], tables: list[pd.DataFrame]) -> list[str]:
     """What the marks mean, over what the bars run, and every cell that is not drawn."""
     notes = ["Large: mean, bars: ±1 sample standard deviation; small: single cells."]
+    means = [table.loc[table["kind"] != "cell", "aus"] for table in tables]
+    if any((values < common.fence(values)).any() for values in means):
+        notes[0] += " Triangle at the lower edge: a mean below it, with its value."
     for panel, table in zip(found, tables, strict=True):
         notes += common.spread_notes(panel, table)
     for panel, table in zip(found, tables, strict=True):

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure, SubFigure
 from unlearning.files import whole, write_text
 from unlearning.frames import Schema, read_table
 from unlearning.metrics.aus import shown_scenarios
+from unlearning.results.display import shown, system
 from unlearning.results.keys import GROUP
 from unlearning.results.runs import (
     by_method,
@@ -33,6 +34,7 @@ from unlearning.runtime.job import in_one_line, reported
 
 FORGET, RETAIN, NEITHER = "#D55E00", "#0072B2", "#4D4D4D"
 REFERENCE = {"original": "#8C8C8C", "oracle": "#000000"}
+PROMINENT = ("duck", *REFERENCE)  # what a figure is about; the other methods are drawn quietly
 MUTED = "#555555"
 COLUMN, PAGE = 3.4, 7.0  # inches: one column and the full width of an A4 page
 LINE = 0.106  # inches: one line of small text
@@ -84,13 +86,13 @@ def panels(runs: pd.DataFrame) -> list[Panel]:
     found = []
     for scenario in shown_scenarios(set(runs["scenario"])):
         cells = runs[runs["scenario"] == scenario]
-        name = scenario.replace("_", " ").capitalize()
+        name = shown(scenario)
         groups = list(cells.groupby(GROUP, sort=False))
         systems = [key[1:] for key, _ in groups]
         for key, group in groups:
-            system = ", ".join(key[1:]) + (f" ({key[0]})" if systems.count(key[1:]) > 1 else "")
-            short = name if len(groups) == 1 else f"{name}, {system}"
-            found.append(Panel(scenario, *key, f"{name}\n{system}", short, group))
+            place = system(*key[1:]) + (f" ({key[0]})" if systems.count(key[1:]) > 1 else "")
+            short = name if len(groups) == 1 else f"{name}, {place}"
+            found.append(Panel(scenario, *key, f"{name}\n{place}", short, group))
         if not groups:
             found.append(Panel(scenario, "", "", "", name, name, cells))
     return found
@@ -105,7 +107,7 @@ def in_rows(found: list[Panel]) -> list[list[Panel]]:
 def say_nothing(axes: plt.Axes, panel: Panel) -> None:
     """Fill the panel of a scenario without cells with the sentence that says so."""
     axes.set_axis_off()
-    text = f"{nothing(panel.scenario)}."
+    text = f"{nothing(shown(panel.scenario).lower())}."
     axes.text(0, 0.5, text, va="center", color=MUTED, transform=axes.transAxes, in_layout=False)
 
 
@@ -142,7 +144,7 @@ def footnotes(panel: Panel, notes: Iterable[tuple[str, str]]) -> list[str]:
     """A line for each note, with every method that it holds for."""
     named: dict[str, list[str]] = {}
     for name, note in notes:
-        named.setdefault(note, []).append(name)
+        named.setdefault(note, []).append(shown(name))
     return [f"† {panel.short}, {', '.join(names)}: {note}" for note, names in named.items()]
 
 
@@ -155,7 +157,7 @@ def spread_notes(panel: Panel, drawn: pd.DataFrame) -> list[str]:
         return [f"{panel.short}: one run each, no spread."]
     usual = overs["over"].mode()[0]
     others = overs[overs["over"] != usual]
-    exceptions = [f"{row.method}: {row.over}" for row in others.itertuples()]
+    exceptions = [f"{shown(row.method)}: {row.over}" for row in others.itertuples()]
     return [f"{panel.short}, spread over {'; '.join([usual, *exceptions])}."]
 
 
@@ -185,6 +187,12 @@ def legend_columns(labels: list[str], width: float) -> int:
     return 1
 
 
+def stress(axes: plt.Axes, methods: list[str]) -> None:
+    """Write the prominent ones of the methods beside the rows in bold."""
+    for label, method in zip(axes.get_yticklabels(), methods, strict=True):
+        label.set_weight("bold" if method in PROMINENT else "normal")
+
+
 def write_notes(part: SubFigure, lines: list[str]) -> None:
     """Small text from the top of `part`, one line under another."""
     part.text(0.01, 1, "\n".join(lines), va="top", fontsize=SMALL, color=MUTED, linespacing=1.25)
@@ -194,8 +202,11 @@ def settle(figure: Figure) -> None:
     """Lay the figure out once and round every place: equal numbers, equal bytes.
 
     The solver behind the constrained layout takes its unknowns in the order of their addresses
-    in memory, so that the last digits of a place differ from one process to the next.
+    in memory, so that the last digits of a place differ from one process to the next. A figure
+    without an engine is settled already.
     """
+    if figure.get_layout_engine() is None:
+        return
     figure.draw_without_rendering()
     figure.set_layout_engine(None)  # any engine, "none" too, makes each saving draw twice
     for part in figure.subfigs:
@@ -313,23 +324,7 @@ def lost(panel: Panel, metrics: Iterable[str]) -> list[tuple[str, str]]:
     return notes
 
 
-def dots(
-    axes: plt.Axes, rows: pd.DataFrame, y: float, colour: str, marker: str, beside: float = 0.2
-) -> None:
-    """Rows of MEASURED along x at height `y`: the mean and ±1 sd, and cells `beside` it, small."""
-    cell = {"alpha": 0.5, "markersize": 2, "markeredgewidth": 0, "color": colour}
-    size = 6.5 if marker == "*" else 4
-    look = {"fmt": marker, "color": colour, "markersize": size, "elinewidth": 0.8, "zorder": 3}
-    cells, means = rows[rows["kind"] == "cell"], rows[rows["kind"] != "cell"]
-    axes.plot(cells["value"], [y + beside] * len(cells), "o", **cell)
-    for row in means.itertuples():
-        bar = None if pd.isna(row.sd) else row.sd
-        axes.errorbar(row.value, y, xerr=bar, **look, markeredgecolor="white", markeredgewidth=0.4)
-
-
-def room(axes: plt.Axes, rows: pd.DataFrame, least: float) -> None:
-    """Set the x axis from below the lowest to above the highest drawn value, `least` wide."""
-    spread = rows["sd"].astype(float).fillna(0)
-    low, high = (rows["value"] - spread).min(), (rows["value"] + spread).max()
-    edge = max(0.05 * (high - low), (least - (high - low)) / 2)
-    axes.set_xlim(low - edge, high + edge)
+def fence(values: pd.Series) -> float:
+    """Tukey's lower fence: values below it are outliers, and an axis that serves the rest ends."""
+    low, high = values.quantile([0.25, 0.75])
+    return low - 1.5 * (high - low)

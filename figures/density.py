@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from unlearning.results.display import shown, system
 from unlearning.results.keys import GROUP
 from unlearning.stats.summary import summarise
 
@@ -24,6 +25,15 @@ PARTS = {
     "retain": (common.RETAIN, "mean of the other classes", 0.2),
 }
 DOT = {"markersize": 2.8, "alpha": 0.8, "markeredgecolor": "white", "markeredgewidth": 0.3}
+FACES = {
+    "forget": {},
+    "retain": {
+        "markerfacecolor": "white",
+        "markeredgecolor": common.RETAIN,
+        "markeredgewidth": 0.7,
+    },
+}
+HATCHES = {"forget": {"hatch": "////"}, "retain": {}}
 PANEL = 1.85  # inches: the height of one layer
 
 
@@ -69,14 +79,15 @@ def draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:
                 widths=0.3,
                 showfliers=False,
                 patch_artist=True,
-                boxprops={"facecolor": colour + "30", "edgecolor": colour, "linewidth": 0.8},
+                boxprops={"facecolor": colour + "30", "edgecolor": colour, "linewidth": 0.8}
+                | HATCHES[part],
                 medianprops=line | {"linewidth": 1.6},
                 whiskerprops=line,
                 capprops=line,
             )
             across = place + shift + np.linspace(-0.09, 0.09, len(values) + 2)[1:-1]
-            axes.plot(across, values, "o", color=colour, zorder=4, **DOT)
-    axes.set_xticks(range(len(LOOK)), LOOK)
+            axes.plot(across, values, "o", color=colour, zorder=4, **DOT | FACES[part])
+    axes.set_xticks(range(len(LOOK)), map(shown, LOOK))
     axes.set_xlim(-0.5, len(LOOK) - 0.5)
     axes.grid(False, axis="x")
 
@@ -94,9 +105,8 @@ def draw_lines(axes: Axes, means: pd.DataFrame) -> None:
                 color=colour,
                 linestyle=dash,
                 marker=marker,
-                markersize=3,
-                markeredgecolor="white",
-                markeredgewidth=0.3,
+                **{"markersize": 3, "markeredgecolor": "white", "markeredgewidth": 0.3}
+                | FACES[part],
                 elinewidth=0.7,
             )
     axes.set_xticks(sorted(set(means["percentile"])))
@@ -140,17 +150,19 @@ def draw(densities: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 def _name(drawn: pd.DataFrame) -> str:
     row = drawn.iloc[0]
-    return f"{row['dataset']}, {row['arch']} ({row['experiment']})"
+    return system(row["dataset"], row["arch"])
 
 
 def _handles() -> list[Line2D]:
-    """The legend: the two colours, then the dash and marker of each model."""
+    """The legend: the two parts (filled and open), then the dash and marker of each model."""
     colours = [
-        Line2D([], [], color=colour, marker="s", linestyle="", label=label)
-        for colour, label, _ in PARTS.values()
+        Line2D([], [], color=colour, marker="o", markersize=4, label=label, **FACES[part])
+        for part, (colour, label, _) in PARTS.items()
     ]
     return colours + [
-        Line2D([], [], color="black", linestyle=dash, marker=marker, markersize=3, label=model)
+        Line2D(
+            [], [], color="black", linestyle=dash, marker=marker, markersize=3, label=shown(model)
+        )
         for model, (dash, marker) in LOOK.items()
     ]
 
@@ -158,13 +170,9 @@ def _handles() -> list[Line2D]:
 def _notes(densities: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     """What a density is, what the boxes hold, and over what the means run."""
     notes = [
-        "Density: points per volume of the ball about the class's centroid that holds the given "
-        "percentile of them, in the space of the principal components; the natural logarithm is "
-        "drawn. Volumes depend on the number of dimensions: densities of different layers or "
-        "dimensions do not compare.",
-        "Boxes: quartiles and median, whiskers to the last value within 1.5 interquartile ranges; "
-        "dots: every removed class and training seed. Lines: means, bars: ± one standard error, "
-        "which takes these cells as independent, though those of one seed share their original.",
+        "Boxes: quartiles and median, whiskers within 1.5 interquartile ranges; dots: every "
+        "removed class and training seed. Lines: means ± one standard error. Densities of "
+        "different layers do not compare.",
     ]
     means = table[table["kind"] == "mean"]
     for _, own in means.groupby(GROUP, sort=False):

@@ -12,14 +12,15 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from unlearning.results.display import shown, system
 from unlearning.results.keys import GROUP
 
 TEXT = [*GROUP, "split", "train_seed", "model", "by"]
 COLUMNS = [*GROUP, "model", "by", "removed", "class", "share_percent", "n"]
 PANELS = {
-    ("original", "centroid"): "original: nearest centroid",
-    ("duck", "centroid"): "duck: nearest centroid",
-    ("oracle", "prediction"): "oracle: predicted class",
+    ("original", "centroid"): f"{shown('original')}: nearest centroid",
+    ("duck", "centroid"): f"{shown('duck')}: nearest centroid",
+    ("oracle", "prediction"): f"{shown('oracle')}: predicted class",
 }
 COLOURS = "Oranges"  # one hue, that of forgotten images: its lightness says it all
 MOST = 20  # classes, beyond which cells are too small for a number
@@ -48,10 +49,10 @@ def numbers(shares: pd.DataFrame) -> pd.DataFrame:
     A destination that a seed does not name has a share of 0 there.
     """
     tables = []
-    for key, system in shares.groupby(GROUP, sort=False):
-        classes = range(1 + system[["removed", "class"]].to_numpy().max())
+    for key, cells in shares.groupby(GROUP, sort=False):
+        classes = range(1 + cells[["removed", "class"]].to_numpy().max())
         for model, by in PANELS:
-            own = system[(system["model"] == model) & (system["by"] == by)]
+            own = cells[(cells["model"] == model) & (cells["by"] == by)]
             for removed, rows in own.groupby("removed"):
                 seeds = rows["train_seed"].nunique()
                 sums = rows.groupby("class")["share"].sum().reindex(classes, fill_value=0.0)
@@ -95,8 +96,7 @@ def write_shares(axes: Axes, grid: np.ndarray) -> None:
 def draw_system(part: Figure, drawn: pd.DataFrame) -> None:
     """The three panels of one data set and architecture, one row a removed class."""
     row = drawn.iloc[0]
-    name = f"{row['dataset']}, {row['arch']} ({row['experiment']})"
-    part.suptitle(name, x=0.01, ha="left", fontsize=7.5)
+    part.suptitle(system(row["dataset"], row["arch"]), x=0.01, ha="left", fontsize=7.5)
     removed = sorted(set(drawn["removed"]))
     for axes, ((model, by), title) in zip(part.subplots(1, 3), PANELS.items(), strict=True):
         axes.set_title(title)

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from unlearning.results.display import shown, system
 from unlearning.results.keys import GROUP
 
 MAP = [*GROUP, "scenario", "split", "train_seed"]
@@ -128,7 +129,7 @@ def draw(maps: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     figure, parts = common.sheet(common.PAGE, [PANEL, 0.25, 0.05 + common.LINE * len(lines)])
     grid = parts[0].subplots(1, len(MODELS), sharex=True, sharey=True)
     for axes, model in zip(grid, MODELS, strict=True):
-        axes.set(title=model, xticks=[], yticks=[], aspect="equal", **square(table))
+        axes.set(title=shown(model), xticks=[], yticks=[], aspect="equal", **square(table))
         axes.set_xlabel("t-SNE 1 (no unit)")
         for side in axes.spines:
             axes.spines[side].set_visible(True)
@@ -160,14 +161,11 @@ def _notes(maps: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     classes = images[images["forgotten"] == 0]["class"].nunique()
     whose = "each retained class" if written == classes else "each class that was assigned"
     return [
-        f"{row['dataset']}, {row['arch']} ({row['experiment']}), removed: {row['split']}, training "
+        f"{system(row['dataset'], row['arch'])}, removed: {row['split']}, training "
         f"seed {row['train_seed']} ({which}). n = {counts['sum']} forgotten and "
-        f"{counts['size'] - counts['sum']} retained images a model. One joint t-SNE: the panels "
-        "share their axes, and only what lies near what can be read; the oracle's embeddings were "
-        "turned onto the original's by other retained images. Stars: the original's "
-        "centroids of retained classes, large if a forgotten image was assigned to them. Numbers: "
-        f"{whose}, at the median of its images. Lines: {table['joined'].sum()} of duck's forgotten "
-        "images."
+        f"{counts['size'] - counts['sum']} retained images a model. One t-SNE for all panels: only "
+        f"what lies near what can be read. Stars: the original's centroids. Numbers: {whose}, at "
+        f"the median of its images. Lines: {table['joined'].sum()} of DUCK's forgotten images."
     ]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import common
+import labels
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from unlearning.results.display import shown
 from unlearning.results.runs import by_method
 
 COLUMNS = [
@@ -75,6 +76,26 @@ def draw_column(column: list[Axes], panel: common.Panel, drawn: pd.DataFrame, lo
     column[-1].set_xlabel("number of classes removed")
 
 
+def write_names(
+    axes: Axes, drawn: pd.DataFrame, methods: list[str], looks: dict, noted: set[str]
+) -> None:
+    """The name of each method beside the last point of its line."""
+    last = drawn.groupby("method", sort=False).last()
+    names = {name: f"{shown(name)} †" if name in noted else shown(name) for name in methods}
+    wanted = [
+        labels.Label(
+            names[row.Index],
+            row.classes_removed,
+            row.value,
+            labels.look(row.Index),
+            looks[row.Index][0],
+        )
+        for row in last.sort_values("value", kind="stable").itertuples()
+    ]
+    widest = labels.Label(max(names.values(), key=len), 0, 0, {"weight": "bold"})
+    labels.column(axes, wanted, "right", widest)
+
+
 def draw(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """The figure and the numbers in it; without such a study, a sentence that says so."""
     runs = runs[runs["classes_removed"].notna()]
@@ -87,19 +108,18 @@ def draw(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     looks = common.looks(methods)
     width = common.COLUMN if len(found) == 1 else common.PAGE
     lines = common.wrapped(_notes(found, tables), width)
-    figure, (top, middle, bottom) = common.sheet(
-        width, [sum(TALL.values()) + 0.6, 0.2, 0.05 + common.LINE * len(lines)]
+    figure, (top, bottom) = common.sheet(
+        width, [sum(TALL.values()) + 0.6, 0.05 + common.LINE * len(lines)]
     )
     grid = top.subplots(len(TALL), len(found), squeeze=False, height_ratios=list(TALL.values()))
     for column, panel, table in zip(grid.T, found, tables, strict=True):
         draw_column(list(column), panel, table, looks)
-    noted = {name for panel in found for name, _ in _lost(panel)}
-    handles = [
-        Line2D([], [], label=f"{name} †" if name in noted else name, **line(name, looks))
-        for name in methods
-    ]
-    middle.legend(handles=handles, loc="center", ncols=4, handlelength=2.2, columnspacing=1)
     common.write_notes(bottom, lines)
+    common.settle(figure)
+    for column, panel, table in zip(grid.T, found, tables, strict=True):
+        noted = {name for name, _ in _lost(panel)}
+        for axes, metric in zip(column, LABEL, strict=True):
+            write_names(axes, table[table["metric"] == metric], methods, looks, noted)
     return figure, pd.concat(tables, ignore_index=True)
 
 
@@ -110,9 +130,8 @@ def _lost(panel: common.Panel) -> list[tuple[str, str]]:
 def _notes(found: list[common.Panel], tables: list[pd.DataFrame]) -> list[str]:
     """What line and band are, how many cells a point stands for, and what is not drawn."""
     notes = [
-        "Points: means; bands (bars where a point stands alone): ±1 sample standard deviation; "
-        "no band where n = 1. Accuracy rises as classes go, since fewer remain to be confused: "
-        "compare with the original on the same classes."
+        "Points: means; bands or bars: ±1 sample standard deviation. Accuracy rises as fewer "
+        "classes remain: compare with the original."
     ]
     for panel, table in zip(found, tables, strict=True):
         notes += _counts(panel, table)
@@ -128,7 +147,8 @@ def _counts(panel: common.Panel, drawn: pd.DataFrame) -> list[str]:
     usual = drawn["over"].mode()[0]
     odd = drawn[drawn["over"] != usual].groupby(["classes_removed", "over"])["method"]
     others = [
-        f"{over} at {count} ({', '.join(dict.fromkeys(methods))})" for (count, over), methods in odd
+        f"{over} at {count} ({', '.join(dict.fromkeys(map(shown, methods)))})"
+        for (count, over), methods in odd
     ]
     return [f"{panel.short}, a point stands for {'; '.join([usual, *others])}."]
 

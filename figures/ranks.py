@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 import common
+import labels
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from unlearning.methods import ORIGINALS
+from unlearning.results.display import shown
 from unlearning.results.runs import by_method
 from unlearning.stats.comparisons import Ranks, average_ranks
 
@@ -27,6 +29,9 @@ COLUMNS = [
 ]
 HEAD, RULER = 0.42, 0.27  # inches above the axis: its panel's top and the critical difference
 ROW, BAR, TITLE = 0.135, 0.06, 0.42  # inches: one method, one level of bars, the title
+
+
+QUIET = "#8a8a8a"
 
 
 def scores(panel: common.Panel) -> pd.DataFrame:
@@ -72,7 +77,7 @@ def levels(found: Ranks) -> list[tuple[float, float, int]]:
     return bars
 
 
-def draw_panel(axes: Axes, panel: common.Panel, found: Ranks | str, looks: dict) -> None:
+def draw_panel(axes: Axes, panel: common.Panel, found: Ranks | str) -> None:
     """The axis of ranks with the critical difference above, groups and methods below it."""
     axes.set_title(panel.title)
     if panel.cells.empty:
@@ -93,8 +98,9 @@ def draw_panel(axes: Axes, panel: common.Panel, found: Ranks | str, looks: dict)
     for place, (method, rank) in enumerate(found.ranks.items()):
         left = place < (k + 1) // 2
         y = first + ROW * (place if left else k - 1 - place)
-        name = f"{method} (reference)" if method in common.REFERENCE else method
-        _method(axes, rank, y, left, f"{name} †" if method in noted else name, looks[method])
+        name = f"{shown(method)} (reference)" if method in common.REFERENCE else shown(method)
+        label = f"{name} †" if method in noted else name
+        _method(axes, rank, y, left, label, method)
 
 
 def _depth(found: Ranks, rows: int) -> float:
@@ -121,16 +127,17 @@ def _ruler(axes: Axes, difference: float) -> None:
     axes.text(1, -RULER - 0.04, text, fontsize=common.SMALL, va="bottom")
 
 
-def _method(
-    axes: Axes, rank: float, y: float, left: bool, label: str, look: tuple[str, str]
-) -> None:
-    """A line from the rank down and out to the name, with the method's mark at the corner."""
-    colour, marker = look
+def _method(axes: Axes, rank: float, y: float, left: bool, label: str, method: str) -> None:
+    """A line from the rank down and out to the name; DUCK's and the oracle's stand out."""
+    loud = method in common.PROMINENT
+    look = labels.look(method)
+    colour = look["color"] if loud else QUIET
     end = 0 if left else 1
-    style = {"color": colour, "linewidth": 0.8, "zorder": 2}
+    style = {"color": colour, "linewidth": 1.4 if loud else 0.7, "zorder": 3 if loud else 2}
     axes.plot([rank, rank], [0, y], **style)
     axes.plot([rank, axes.get_xlim()[end]], [y, y], **style)
-    size = 6 if marker == "*" else 4
+    marker = {"oracle": "*"}.get(method, "o")
+    size = (7 if marker == "*" else 5) if loud else 2.5
     axes.plot(rank, y, color=colour, marker=marker, markersize=size, markeredgewidth=0, zorder=4)
     axes.text(
         1.012 if end else -0.012,
@@ -140,6 +147,8 @@ def _method(
         ha="left" if end else "right",
         va="center",
         fontsize=6.5,
+        color=look["color"],
+        weight="bold" if method == "duck" else "normal",
     )
 
 
@@ -152,12 +161,11 @@ def draw(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     panels = common.panels(runs)
     found = [ranked(panel) for panel in panels]
     tables = [numbers(panel, ranks) for panel, ranks in zip(panels, found, strict=True)]
-    looks = common.looks(name for name, _ in by_method(runs))
     lines = common.wrapped(_notes(panels, found), common.PAGE)
     tall = [_height(ranks) for ranks in found]
     figure, parts = common.sheet(common.PAGE, [*tall, 0.05 + common.LINE * len(lines)])
     for part, panel, ranks in zip(parts, panels, found, strict=False):
-        draw_panel(part.subplots(), panel, ranks, looks)
+        draw_panel(part.subplots(), panel, ranks)
     common.write_notes(parts[-1], lines)
     return figure, pd.concat(tables, ignore_index=True)
 
@@ -171,10 +179,8 @@ def _height(found: Ranks | str) -> float:
 def _notes(panels: list[common.Panel], found: list[Ranks | str]) -> list[str]:
     """What is ranked, over how many classes, what they tell, and every method without a rank."""
     notes = [
-        "Mean rank of AUS (1 = best) over classes or forget sets, with seeds averaged; of a single "
-        "one over training seeds; of the cells (split, training seed) with every method. Bars join "
-        "methods within the critical difference (Nemenyi, α = 0.05), which holds for other "
-        "classes or forget sets of these originals, or for other seeds of that single one."
+        "Mean rank of AUS (1 = best) over classes or forget sets, or over the training seeds of a "
+        "single one. Bars join methods within the critical difference (Nemenyi, α = 0.05)."
     ]
     for panel, ranks in zip(panels, found, strict=True):
         if isinstance(ranks, str):

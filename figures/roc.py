@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import common
+import labels
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from unlearning.metrics.aus import SCENARIOS
+from unlearning.results.display import shown, system
 from unlearning.results.keys import GROUP
 from unlearning.results.runs import by_method
 
@@ -20,7 +21,7 @@ COLUMNS = [
     *("false_positive_rate", "true_positive_rate", "cells", "shadow_models"),
 ]
 LOWEST = 1e-3
-PANEL, LABEL = 2.5, 0.137  # inches: the height of a panel and of a line of the legend
+PANEL = 2.6  # inches: the height of a panel
 DASHES = [
     "-",
     "--",
@@ -76,8 +77,8 @@ def style(method: str, looks: dict) -> dict:
 def draw_panel(axes: Axes, drawn: pd.DataFrame, looks: dict) -> None:
     """The curves of one scenario and system, and chance as a thin diagonal."""
     row = drawn.iloc[0]
-    name = row["scenario"].replace("_", " ").capitalize()
-    axes.set_title(f"{name}\n{row['dataset']}, {row['arch']}, {row['shadow_models']} shadow models")
+    place = system(row["dataset"], row["arch"])
+    axes.set_title(f"{shown(row['scenario'])}\n{place}")
     axes.plot([LOWEST, 1], [LOWEST, 1], color="#bbbbbb", linewidth=0.6, zorder=1)
     for method, curve in by_method(drawn):
         known = curve[curve["true_positive_rate"] > 0]
@@ -92,6 +93,25 @@ def draw_panel(axes: Axes, drawn: pd.DataFrame, looks: dict) -> None:
     axes.set(xscale="log", yscale="log", xlim=(low, 1), ylim=(LOWEST, 1.05))
     axes.set_xlabel("false-positive rate")
     axes.set_ylabel("true-positive rate")
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+    axes.spines[["left", "right"]].set_visible(True)
+
+
+def write_names(axes: Axes, drawn: pd.DataFrame, looks: dict) -> None:
+    """Each method's name left of the panel, joined to where its curve comes into view.
+
+    A curve that stays below the panel has its name at the lower left corner.
+    """
+    left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
+    starts = []
+    for method, curve in by_method(drawn):
+        seen = curve[curve["true_positive_rate"] >= bottom]
+        x = seen["false_positive_rate"].iloc[0] if len(seen) else left
+        y = seen["true_positive_rate"].iloc[0] if len(seen) else bottom
+        starts.append(labels.Label(shown(method), x, y, labels.look(method), looks[method][0]))
+    starts.sort(key=lambda label: (label.x <= left, label.y if label.x <= left else label.x))
+    labels.column(axes, starts, "left")
 
 
 def draw(points: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -106,30 +126,30 @@ def draw(points: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     looks = common.looks(methods)
     width = common.PAGE if len(panels) > 1 else common.COLUMN
     per_row = min(2, len(panels))
-    columns = common.legend_columns(methods, width)
     rows = math.ceil(len(panels) / per_row)
     lines = common.wrapped(_notes(table), width)
-    heights = [PANEL * rows, 0.1 + LABEL * math.ceil(len(methods) / columns)]
-    figure, parts = common.sheet(width, [*heights, 0.05 + common.LINE * len(lines)])
+    figure, parts = common.sheet(width, [PANEL * rows, 0.05 + common.LINE * len(lines)])
     grid = list(parts[0].subplots(rows, per_row, squeeze=False).flat)
     for axes, drawn in zip(grid, panels, strict=False):
         draw_panel(axes, drawn, looks)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    handles = [Line2D([], [], label=name, **style(name, looks)) for name in methods]
-    parts[1].legend(handles=handles, loc="center", ncols=columns, handlelength=2.6)
-    common.write_notes(parts[2], lines)
+    common.write_notes(parts[1], lines)
+    common.settle(figure)
+    for axes, drawn in zip(grid, panels, strict=False):
+        write_names(axes, drawn, looks)
     return figure, table
 
 
 def _notes(table: pd.DataFrame) -> list[str]:
-    """What a curve is, and where it ends."""
-    cells = ", ".join(str(n) for n in sorted(set(table["cells"])))
+    """What a curve is, and where it begins."""
+    cells, shadows = (
+        ", ".join(str(n) for n in sorted(set(table[name]))) for name in ("cells", "shadow_models")
+    )
     return [
-        "LiRA, online. Members: the forgotten training images; others: test images of the same "
-        "kind. A curve is the mean over a method's cells (forget set and training seed; n = "
-        f"{cells}) and begins at the lowest rate that their test images resolve. Grey diagonal: "
-        "chance."
+        f"LiRA, online, {shadows} shadow models. Members: the forgotten training images; others: "
+        "test images of the same kind. A curve is the mean over a method's cells (forget set and "
+        f"training seed; n = {cells}), from the lowest rate that they resolve. Grey: chance."
     ]
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from unlearning.results.display import shown, system
 from unlearning.results.keys import GROUP
 from unlearning.results.runs import by_method
 from unlearning.stats.summary import summarise
@@ -107,8 +108,8 @@ def draw_row(left: Axes, right: Axes, rows: pd.DataFrame, drawn: pd.DataFrame) -
     """One poisoned data set: predictions left, attributions right, methods from top to bottom."""
     heights = {name: k for k, name in enumerate(methods(rows))}
     source, label = rows.iloc[0][["source", "label"]]
-    system = ", ".join(rows.iloc[0][["dataset", "arch"]])
-    left.set_title(f"{system}: class {source} poisoned as class {label}")
+    where = system(*rows.iloc[0][["dataset", "arch"]])
+    left.set_title(f"{where}: class {source} poisoned as class {label}")
     right.set_title("dashed: the patch's area")
     draw_answers(left, drawn[drawn["measure"].isin(LEFT)], heights)
     draw_mass(right, drawn[drawn["measure"].isin(RIGHT)], heights)
@@ -124,7 +125,7 @@ def draw_row(left: Axes, right: Axes, rows: pd.DataFrame, drawn: pd.DataFrame) -
 
 def _named(method: str, rows: pd.DataFrame) -> str:
     poisoned = " (poisoned)" if method == "original" else ""
-    return method + poisoned + (" †" if _lost(rows, [method]) else "")
+    return shown(method) + poisoned + (" †" if _lost(rows, [method]) else "")
 
 
 def draw(frame: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -198,7 +199,9 @@ def _lost(group: pd.DataFrame, found: list[str]) -> list[str]:
             known = int((own["measure"] == measure).sum())
             if known < seeds:
                 words = measure.replace("_", " ")
-                lines.append(f"{method}: {words} known for {known} of {seeds} training seeds")
+                lines.append(
+                    f"{shown(method)}: {words} known for {known} of {seeds} training seeds"
+                )
     return lines
 
 

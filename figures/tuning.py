@@ -15,14 +15,16 @@ from matplotlib.ticker import NullFormatter
 
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.plan.tuning import PUBLISHED
+from unlearning.results.display import shown, system
 
 TEXT = ["dataset", "arch", "scenario", "method", "candidate", "settings", "chosen"]
 NUMBERS = ["aus_mean", "aus_sd"]
 COLUMNS = [*TEXT[:5], "kind", "setting", "value", *NUMBERS]
 RATES = ("lr", "lr_impair", "alpha")
 """What a panel's horizontal axis shows: the first of these that the method has."""
-MARKS = {"candidate": ("o", 9, 0.8), "published": ("D", 18, 1.0), "chosen": ("*", 55, 1.0)}
+KINDS = ("candidate", "published", "chosen")
 COLOURS = dict(zip(SCENARIOS, common.COLOURS, strict=False))
+MARKS = dict(zip(SCENARIOS, "os", strict=True))
 ACROSS, PANEL, HEAD = 3, 1.25, 0.5  # panels a row; inches: a row of panels, the legend
 
 
@@ -56,7 +58,7 @@ def draw(trace: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     grid = figure.subplots(rows, ACROSS, squeeze=False).ravel()
     for axes, ((dataset, arch, method), group) in zip(grid, panels, strict=False):
         draw_panel(axes, group)
-        axes.set_title(f"{method}\n{dataset}, {arch}" if several else method)
+        axes.set_title(f"{shown(method)}\n{system(dataset, arch)}" if several else shown(method))
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     figure.legend(handles=handles(table), loc="outside lower center", ncols=5)
@@ -66,32 +68,36 @@ def draw(trace: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 def draw_panel(axes: Axes, group: pd.DataFrame) -> None:
     """One method's candidates, ± a standard deviation over their cells."""
     for (scenario, kind), points in group.groupby(["scenario", "kind"], sort=False):
-        marker, size, alpha = MARKS[kind]
         colour = COLOURS[scenario]
         axes.errorbar(
             *(points["value"], points["aus_mean"], points["aus_sd"].fillna(0)),
             **{"fmt": "none", "ecolor": colour, "alpha": 0.35, "linewidth": 0.6},
         )
-        filled = {"color": colour} if kind != "published" else {"facecolors": "none"}
-        filled |= {"edgecolors": colour} if kind == "published" else {"linewidths": 0}
-        axes.scatter(
-            points["value"], points["aus_mean"], size, marker=marker, alpha=alpha, **filled
-        )
+        axes.plot(points["value"], points["aus_mean"], MARKS[scenario], **look(kind, colour))
     axes.set_xscale("log")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel({"lr": "learning rate"}.get(group["setting"].iloc[0], group["setting"].iloc[0]))
+    axes.set_xlabel(shown(group["setting"].iloc[0]))
     axes.set_ylabel("AUS")
 
 
+def look(kind: str, colour: str) -> dict:
+    """A candidate small, the published settings open, the chosen ones full with a black edge."""
+    return {
+        "candidate": {"color": colour, "markersize": 3, "mew": 0, "alpha": 0.7},
+        "published": {"mec": colour, "mfc": "white", "markersize": 5, "mew": 1, "zorder": 3},
+        "chosen": {"mec": "black", "mfc": colour, "markersize": 5.5, "mew": 1, "zorder": 4},
+    }[kind]
+
+
 def handles(table: pd.DataFrame) -> list[Line2D]:
-    """What colours and marks mean."""
+    """What shapes with their colours mean, and what their sizes and edges do."""
     colours = [
-        Line2D([], [], color=COLOURS[s], linestyle="none", marker="o", label=s.replace("_", " "))
+        Line2D([], [], color=COLOURS[s], linestyle="none", marker=MARKS[s], label=shown(s))
         for s in dict.fromkeys(table["scenario"])
     ]
     marks = [
-        Line2D([], [], color="0.3", linestyle="none", marker=MARKS[kind][0], label=kind)
-        for kind in MARKS
+        Line2D([], [], linestyle="none", marker="o", label=kind, **look(kind, "0.5"))
+        for kind in KINDS
         if kind in set(table["kind"])
     ]
     return colours + marks

@@ -96,7 +96,7 @@ def test_vector_text_stays_text(written, name):
     svg = (written / f"{name}.svg").read_text(encoding="utf-8")
     words = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert {"Class removal", "Homogeneous removal"} <= set(words)
-    assert any(word.startswith("random_labels") for word in words)
+    assert any(word.startswith("Random Labels") for word in words)
     assert b"/FontFile2" in (written / f"{name}.pdf").read_bytes()
 
 
@@ -201,10 +201,10 @@ def test_a_method_keeps_its_colour_whoever_else_is_drawn():
 def test_no_cell_vanishes(name, tmp_path):
     figure, _ = drawn(name, with_holes(), tmp_path)
     said = texts(figure)
-    assert "Class removal, boundary_shrink: 6 of 6 cells missing, reason: not run" in said
-    assert "Class removal, scrub: 1 of 6 cells diverged: split class-8 (training seed 2" in said
-    assert "2 classes x 3 training seeds; scrub: 5 runs of 2 classes and 3 training" in said
-    assert "scrub †" in said and "duck †" not in said
+    assert "Class removal, Boundary Shrink: 6 of 6 cells missing, reason: not run" in said
+    assert "Class removal, SCRUB: 1 of 6 cells diverged: split class-8 (training seed 2" in said
+    assert "2 classes x 3 training seeds; SCRUB: 5 runs of 2 classes and 3 training" in said
+    assert "SCRUB †" in said and "DUCK †" not in said
 
 
 def test_a_cell_without_time_or_score_is_told(tmp_path):
@@ -213,7 +213,7 @@ def test_a_cell_without_time_or_score_is_told(tmp_path):
     runs.loc[duck[0], "unlearning_seconds"] = ""
     runs.loc[duck[1], "aus"] = ""
     figure, table = drawn("aus_vs_time", runs, tmp_path)
-    assert "duck: 2 of 6 ok cells without AUS or time, not drawn" in texts(figure)
+    assert "DUCK: 2 of 6 ok cells without AUS or time, not drawn" in texts(figure)
     removal = table[(table["scenario"] == "class_removal") & (table["method"] == "duck")]
     assert list(removal["kind"]).count("cell") == 4
 
@@ -223,8 +223,8 @@ def test_an_empty_scenario_says_so(name, tmp_path):
     runs = synthetic_runs(DUCKS)
     one = runs[(runs["split"] == "class-0") & (runs["train_seed"] == 0)]
     figure, table = drawn(name, one, tmp_path)
-    assert "No homogeneous_removal cell in this run" in texts(figure)
-    assert "No class_removal" not in texts(figure)
+    assert "No homogeneous removal cell in this run" in texts(figure)
+    assert "No class removal" not in texts(figure)
     assert "Class removal: one run each, no spread." in texts(figure)
     means = table[table["kind"] == "mean"]
     assert set(means["n"]) == {1} and set(means["over"]) == {"1 run"}
@@ -237,9 +237,9 @@ def test_a_run_without_any_result_still_draws(name, tmp_path):
     figure, table = drawn(name, lose(runs, runs["method"] != "", "missing", "not run"), tmp_path)
     figure.canvas.draw()
     assert table.empty
-    assert "duck_released: 6 of 6 cells missing" in texts(figure)
+    assert "DUCK (released): 6 of 6 cells missing" in texts(figure)
     figure, _ = drawn(name, runs[:0], tmp_path)
-    assert "No class_removal cell in this run" in texts(figure)
+    assert "No class removal cell in this run" in texts(figure)
 
 
 @pytest.mark.parametrize("name", NAMES)

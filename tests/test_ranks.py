@@ -11,6 +11,8 @@ from scipy.stats import rankdata
 from test_figures import _scripts, check_texts, drawn, plot, points, saved, texts, with_holes
 from test_tables import DUCKS, METHODS, lose, synthetic_runs
 
+from unlearning.results.display import shown
+
 __all__ = ["_scripts"]  # a fixture that every test here uses
 MANY = (*METHODS, *DUCKS, *(f"an ablation of duck, number {k}" for k in range(13)))
 
@@ -64,7 +66,7 @@ def test_the_picture_holds_its_csv(tmp_path):
         ends |= {1.0, ruler.get_xdata()[1]}
         assert f"critical difference {difference:.2f}" in labels
         for row in rows.itertuples():
-            assert f"{row.method} " in labels and f"{row.rank:.2f}" in labels
+            assert f"{shown(row.method)}" in labels and f"{row.rank:.2f}" in labels
         thick = [line for line in axes.lines if line.get_linewidth() > 2]
         assert thick
         for line in thick:
@@ -78,7 +80,7 @@ def test_the_oracle_is_a_reference_and_the_original_has_no_rank(tmp_path):
     own = runs[runs["method"] == "original"].assign(method="original_erm")
     figure, table = drawn("ranks", pd.concat([runs, own]), tmp_path)
     labels = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
-    assert labels.count("oracle (reference)") == 2 and "original" not in labels
+    assert labels.count("Oracle (reference)") == 2 and "Original" not in labels
     assert set(table["method"]) == {"oracle", *DUCKS}
 
 
@@ -89,12 +91,12 @@ def test_no_cell_vanishes(tmp_path):
     runs.loc[duck[0], "aus"] = ""
     figure, table = drawn("ranks", runs, tmp_path)
     said = texts(figure)
-    assert "Class removal, boundary_shrink: 6 of 6 cells missing, reason: not run" in said
-    assert "Class removal, scrub: 1 of 6 cells diverged: split class-8 (training seed 2" in said
-    assert "Homogeneous removal, duck: 1 of 3 ok cells without AUS, not ranked" in said
+    assert "Class removal, Boundary Shrink: 6 of 6 cells missing, reason: not run" in said
+    assert "Class removal, SCRUB: 1 of 6 cells diverged: split class-8 (training seed 2" in said
+    assert "Homogeneous removal, DUCK: 1 of 3 ok cells without AUS, not ranked" in said
     assert "Class removal: n = 2 classes from 5 of 6 cells, Friedman p = " in said
     assert "Homogeneous removal: n = 2 forget sets from 2 of 3 cells, Friedman p = " in said
-    assert "scrub †" in said and "salun †" not in said
+    assert "SCRUB †" in said and "SalUn †" not in said
     shown = table.drop_duplicates("scenario")["friedman_p"]
     assert all(f"Friedman p = {p:.2g}." in said for p in shown)
 
@@ -119,13 +121,13 @@ def test_too_few_cells_or_methods_say_so(tmp_path):
     figure, table = drawn("ranks", one, tmp_path)
     assert "No ranks: ranks need 3 methods and 2 classes" in texts(figure)
     assert "got 3 and 1" in texts(figure)
-    assert "No homogeneous_removal cell in this run" in texts(figure) and table.empty
+    assert "No homogeneous removal cell in this run" in texts(figure) and table.empty
     figure, table = drawn("ranks", synthetic_runs(("duck",)), tmp_path)
     assert "got 2 and 2" in texts(figure) and table.empty
     figure, table = drawn("ranks", lose(runs, runs["aus"] != "", "missing", "not run"), tmp_path)
     figure.canvas.draw()
     assert "got 0 and 0" in texts(figure) and table.empty
-    assert "oracle, duck, duck_released: 6 of 6 cells missing" in texts(figure)
+    assert "Oracle, DUCK, DUCK (released): 6 of 6 cells missing" in texts(figure)
 
 
 def test_the_same_runs_give_the_same_bytes_and_one_changed_value_others(tmp_path):

@@ -17,6 +17,8 @@ from matplotlib.collections import PolyCollection
 from test_figures import FIGURES, FORMS, _scripts, check_texts, saved, texts
 from test_tables import lose, synthetic_runs
 
+from unlearning.results.display import shown
+
 __all__ = ["_scripts"]  # a fixture that every test here uses
 VARIANTS = (
     *("no_forget_loss", "no_retain_loss", "random_centroid", "farthest_centroid"),
@@ -36,7 +38,7 @@ def _one(scenario: str) -> object:
     return 1 if scenario == "class_removal" else ""
 
 
-def architectures(archs: tuple[str, ...] = ("small_cnn", "resnet18", "vit_b_16")) -> pd.DataFrame:
+def architectures(archs: tuple[str, ...] = ("small_cnn", "resnet18", "vit_b16")) -> pd.DataFrame:
     """The same grid on each architecture, moved a little from one to the next."""
     found = []
     for k, arch in enumerate(archs):
@@ -202,7 +204,7 @@ def test_the_same_tables_give_the_same_bytes(written, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_vector_text_stays_text(written, name):
     words = re.findall(r"<text[^>]*>([^<]*)</text>", (written / f"{name}.svg").read_text("utf-8"))
-    label = {"attributions": "duck – oracle", "shortcut": "clean, as the source class"}
+    label = {"attributions": "DUCK – Oracle", "shortcut": "clean, as the source class"}
     assert label.get(name, "AUS") in words
     assert b"/FontFile2" in (written / f"{name}.pdf").read_bytes()
 
@@ -242,23 +244,23 @@ def test_a_wrong_value_is_refused(name, column, value, message, tmp_path):
 
 TOLD = {
     "ablation": [
-        *("random centroid: 6 of 6 cells missing, reason: not run", "euclidean †", "missing"),
-        *("Class removal, euclidean: 1 of 6 cells diverged: split class-8", "euclidean: 5 runs"),
+        *("Random centroid: 6 of 6 cells missing, reason: not run", "Euclidean †", "missing"),
+        *("Class removal, Euclidean: 1 of 6 cells diverged: split class-8", "Euclidean: 5 runs"),
     ],
     "architectures": [
-        *("vit_b_16, fine_tuning: 6 of 6 cells missing", "fine_tuning †", "duck †"),
-        *("vit_b_16, duck: 1 of 6 cells diverged", "duck on vit_b_16: 5 runs"),
+        *("ViT-B/16, Fine-Tuning: 6 of 6 cells missing", "Fine-Tuning †", "DUCK †"),
+        *("ViT-B/16, DUCK: 1 of 6 cells diverged", "DUCK on ViT-B/16: 5 runs"),
     ],
     "multiple_classes": [
-        *("fine_tuning: 3 of 16 cells diverged", "fine_tuning †"),
-        "stands for 3 class sets; 1 run at 8 (original, oracle, fine_tuning, duck).",
+        *("Fine-Tuning: 3 of 16 cells diverged", "Fine-Tuning †"),
+        "stands for 3 class sets; 1 run at 8 (Original, Oracle, Fine-Tuning, DUCK).",
     ],
     "attributions": [
-        *("1 of 120 (duck – oracle, for the true class)", "n = 60 images"),
+        *("1 of 120 (DUCK – Oracle, for the true class)", "n = 60 images"),
         "6 groups of models: 3 removed classes and 2 training seeds",
     ],
     "shortcut": [
-        *("original: clean source known for 2 of 3 training seeds", "original (poisoned) †"),
+        *("Original: clean source known for 2 of 3 training seeds", "Original (poisoned) †"),
         *("n = 100 images a seed", "3 training seeds"),
     ],
 }
@@ -311,14 +313,14 @@ def test_an_ablation_draws_exactly_its_csv_each_variant_in_its_row(tmp_path):
     figure, numbers = drawn("ablation", TABLES["ablation"](), tmp_path)
     for left, right, score, rest in pairs(figure, numbers):
         names = rows_of(left)
-        assert names[:3] == ["duck", "oracle", "original"]
-        assert names[3:] == [name.replace("_", " ") for name in VARIANTS]
+        assert names[:3] == ["DUCK", "Oracle", "Original"]
+        assert names[3:] == [shown(name) for name in VARIANTS]
         for axes, rows in ((left, score), (right, rest)):
             got = sorted((x, names[round(y)], colour) for x, y, colour in marks(axes))
             wanted = []
             for row in rows.itertuples():
                 neutral = common.REFERENCE.get(row.method, common.NEITHER)
-                name = row.method.replace("_", " ")
+                name = shown(row.method)
                 wanted.append((row.value, name, colour_of(row.metric, neutral)))
             assert got == sorted(wanted)
             means = rows[rows["kind"] == "mean"].set_index("value")["sd"]
@@ -334,12 +336,12 @@ def test_architectures_draw_exactly_their_csv_each_in_its_row(tmp_path):
     looks = common.looks(["original", "oracle", "fine_tuning", "duck"])
     for left, right, score, rest in pairs(figure, numbers):
         names = rows_of(left)
-        assert names == ["small_cnn", "resnet18", "vit_b_16"]
+        assert names == ["small CNN", "ResNet-18", "ViT-B/16"]
         assert set(rest["method"]) == {"duck", "oracle"}
         for axes, rows in ((left, score), (right, rest)):
             got = sorted((x, names[round(y)], colour) for x, y, colour in marks(axes))
             wanted = [
-                (row.value, row.arch, colour_of(row.metric, looks[row.method][0]))
+                (row.value, shown(row.arch), colour_of(row.metric, looks[row.method][0]))
                 for row in rows.itertuples()
             ]
             assert got == sorted(wanted)
@@ -349,7 +351,7 @@ def test_two_experiments_on_one_architecture_have_a_row_each(tmp_path):
     again = architectures(("small_cnn",)).assign(experiment="other")
     table = pd.concat([architectures(("small_cnn",)), again])
     figure, _ = drawn("architectures", table, tmp_path)
-    assert rows_of(figure.axes[0]) == ["small_cnn\n(study-small_cnn)", "small_cnn\n(other)"]
+    assert rows_of(figure.axes[0]) == ["small CNN\n(study-small_cnn)", "small CNN\n(other)"]
 
 
 def test_many_classes_are_lines_through_the_csv_in_bands_of_one_sd(tmp_path):
@@ -403,7 +405,7 @@ def test_attributions_draw_exactly_their_csv(tmp_path):
     table = TABLES["attributions"]()
     figure, numbers = drawn("attributions", table, tmp_path)
     for axes, output in zip(figure.axes, ("true", "assigned"), strict=True):
-        names = [name.replace(" – ", "~") for name in rows_of(axes)]
+        names = [name.lower().replace(" – ", "~") for name in rows_of(axes)]
         own = numbers[numbers["output"] == output]
         images = table[table["output"] == output].groupby(["pair", "split", "image"])
         values = images["correlation"].mean().reset_index()
@@ -446,7 +448,7 @@ def test_means_and_intervals_of_attributions_agree_with_the_closed_form(tmp_path
 def test_a_shortcut_draws_exactly_its_csv(tmp_path):
     table = TABLES["shortcut"]()
     figure, numbers = drawn("shortcut", table, tmp_path)
-    names = [name.removesuffix(" (poisoned)") for name in rows_of(figure.axes[0])]
+    names = [name.removesuffix(" (poisoned)").lower() for name in rows_of(figure.axes[0])]
     assert names == ["original", "duck", "oracle"]
     answer = importlib.import_module("shortcut").ANSWER
     mass = numbers[numbers["measure"] == "attribution_mass"]

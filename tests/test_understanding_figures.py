@@ -15,6 +15,8 @@ import pytest
 from matplotlib.colors import to_hex
 from test_figures import FIGURES, FORMS, _scripts, check_texts, saved, texts
 
+from unlearning.results.display import shown
+
 MODELS = ("original", "duck", "oracle")
 SYSTEM = {"experiment": "inside", "dataset": "data", "arch": "cnn", "scenario": "class_removal"}
 IMAGE = [*SYSTEM, "split", "train_seed", "image", "label", "assigned"]
@@ -299,7 +301,7 @@ def test_embedding_maps_draw_the_first_map_model_by_model(tmp_path):
     assert set(table["split"]) == {"class-2"}
     assert "the first of 2 maps" in texts(figure) and "n = 20 forgotten and 15" in texts(figure)
     for axes, model in zip(figure.axes, MODELS, strict=True):
-        assert axes.get_title(loc="left") == model
+        assert axes.get_title(loc="left") == shown(model)
         own = first[(first["model"] == model) & (first["kind"] == "image")]
         gone = own["forgotten"] == 1
         assert curves(axes, common.FORGET, "^") == [pairs(own[gone])]
@@ -360,7 +362,7 @@ def test_attribution_maps_draw_every_value_on_the_scale_of_its_row(channels, tmp
             (image,) = axes.images
             assert np.allclose(image.get_array(), values.to_numpy().reshape(3, 4), rtol=1e-12)
             assert image.get_clim() == pytest.approx((-limit, limit))
-    assert [axes.get_title() for axes in panels[:7]][2] == "for the true class\nduck"
+    assert [axes.get_title() for axes in panels[:7]][2] == "for the true class\nDUCK"
     assert "4 of 5 images" in texts(figure)
 
 
@@ -370,7 +372,7 @@ def test_an_attribution_map_that_is_missing_is_told(tmp_path):
     figure, _ = drawn("attribution_maps", frame[~lost], tmp_path)
     (told,) = [axes for axes in figure.axes if axes.texts]
     assert told.texts[0].get_text() == "missing"
-    assert told.get_title() == "oracle"
+    assert told.get_title() == "Oracle"
     frame.loc[frame["model"] != "image", "value"] = 0.0
     figure, _ = drawn("attribution_maps", frame, tmp_path)
     assert {image.get_clim() for axes in figure.axes[2:5] for image in axes.images} == {(-1, 1)}

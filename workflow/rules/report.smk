@@ -139,7 +139,13 @@ rule plot:
         stem=lambda w, output: os.path.splitext(output[0])[0],
         script="figures/{figure}.py",
         code=lambda w: script_hash(
-            *shipped(f"figures/{w.figure}.py", "figures/common.py", "figures/style.*")
+            *shipped(
+                f"figures/{w.figure}.py",
+                "figures/common.py",
+                "figures/dot_rows.py",
+                "figures/labels.py",
+                "figures/style.*",
+            )
         ),
     message:
         "draw {wildcards.figure}"
