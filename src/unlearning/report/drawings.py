@@ -10,7 +10,8 @@ from pathlib import Path
 FIGURES = {
     "aus_vs_time": (
         "AUS against time",
-        "What each method keeps and forgets, as AUS, against the seconds of its unlearning.",
+        "AUS against the seconds of unlearning; upper left is better. A triangle at the edge is a "
+        "mean below the axis, with its value.",
     ),
     "accuracies": (
         "Accuracies",
@@ -18,16 +19,16 @@ FIGURES = {
     ),
     "ranks": (
         "Ranks",
-        "Average ranks of AUS over classes or forget sets with the critical difference: methods "
-        "that a bar joins are not told apart by them.",
+        "Average ranks of AUS; methods joined by a bar are not told apart.",
     ),
     "roc": (
         "ROC curves of LiRA",
-        "Log-log, each method's mean: who leaks membership at low false-positive rates.",
+        "LiRA's ROC curves, log-log, each method's mean; each name is joined to where its curve "
+        "begins.",
     ),
     "density": (
         "Density",
-        "How densely the forgotten and the retained classes lie in feature space, model by model.",
+        "Log density of removed (filled, hatched) and other classes (open), model by model.",
     ),
     "destinations": (
         "Destinations",
@@ -51,15 +52,15 @@ FIGURES = {
     ),
     "multiple_classes": (
         "Many classes at once",
-        "Accuracies and AUS against the number of classes removed.",
+        "Accuracies and AUS against the number of classes removed; names at the line ends.",
     ),
     "ablation": (
         "Ablation",
-        "What DUCK reaches without one of its parts, or with another value of a setting.",
+        "DUCK without one part or with another value; dashed: DUCK itself; ◂: left of the axis.",
     ),
     "architectures": (
         "Architectures",
-        "AUS and accuracies of DUCK beside original, oracle and Fine-Tuning on each.",
+        "AUS (left) and accuracies (right; open: forgotten) of DUCK and its references.",
     ),
 }
 """The order of the figures, their titles and captions; others follow by name, without a caption."""
