@@ -112,6 +112,11 @@ UNFIT = {
         "line 5: with it all training images of class 'dog' would be forgotten",
     ),
     "outside": ("index\n0\n6\n", "line 3: '6' is no training image; indices are whole numbers"),
+    "several": (
+        "file\n20.png\n2.png\n21.png\nno.png\n",
+        "line 2: 20.png is a test image; only training images can be forgotten: remove the line; "
+        "nor are these lines training images: 4, 5",
+    ),
     "no number": ("index\n-1\n", "line 2: '-1' is no training image"),
 }
 

@@ -108,12 +108,13 @@ def positions(
     labels = tensors["train_labels"].tolist()
     place = (_by_index if listed.column == "index" else _by_file)(listed, facts, tensors)
     remaining, lines = Counter(labels), {}
+    wrong: list[tuple[int, str]] = []
     for line, value in listed.rows:
-        where = f"{listed.path}, line {line}"
         try:
             at = place(value)
         except LookupError as error:
-            raise ListError(f"{where}: {error.args[0]}") from None
+            wrong.append((line, error.args[0]))
+            continue
         if at in lines:
             raise _twice(listed.path, line, value, lines[at])
         lines[at] = line
@@ -121,10 +122,20 @@ def positions(
         if not remaining[labels[at]]:
             name = facts["class_names"][labels[at]]
             raise ListError(
-                f"{where}: with it all training images of class {name!r} would be forgotten; "
-                "leave one out, or forget the class with class_removal"
+                f"{listed.path}, line {line}: with it all training images of class {name!r} would "
+                "be forgotten; leave one out, or forget the class with class_removal"
             )
+    if wrong:
+        raise _no_training_images(listed.path, wrong)
     return np.array(list(lines), dtype=np.int64)
+
+
+def _no_training_images(path: str, wrong: Sequence[tuple[int, str]]) -> ListError:
+    """wrong: (line, reason) of each row that names none; the first is explained, all are named."""
+    (line, reason), *others = wrong
+    also = ", ".join(str(other) for other, _ in others)
+    more = f"; nor are these lines training images: {also}" if also else ""
+    return ListError(f"{path}, line {line}: {reason}{more}")
 
 
 class _ByIndex:
