@@ -21,13 +21,13 @@ from unlearning.data.catalogue import catalogue
 from unlearning.jobs import costs, pace
 from unlearning.models import build
 from unlearning.plan.checks import plan
+from unlearning.results import shown
 from unlearning.stages.estimate import Estimate, stated_gpu
 
 RUN = PROJECT / "results/mini"
 FACTOR = 1.5
 TRAININGS = ("train_original", "train_oracle", "train_shadow")
-ASIDE = ("common", "tuning")  # what figures share; the figure of a search
-FIGURES = [path.stem for path in (PROJECT / "figures").glob("*.py") if path.stem not in ASIDE]
+FIGURES = [*shown.FIGURES, *shown.STUDY_FIGURES]
 TABLE = PROJECT / costs.FILE
 SMALL = ("small_cnn", "small_cnn_erm")
 
