@@ -68,6 +68,27 @@ def test_the_sections_stand_in_order(text):
     assert re.findall(r'^<li><a href="#(\w+)">', text, re.MULTILINE) == wanted
 
 
+def test_the_page_opens_with_the_answer(text, finished):
+    """Sentence, tiles, the claim that fails, what it rests on and the command, before all else."""
+    opening = text.split('<header id="answer">')[1].split("</header>")[0]
+    plain = html.unescape(" ".join(re.sub("<[^>]+>", " ", opening).split()))
+    parts = [
+        "On Fashion-MNIST (mini), small CNN, of 3 claims about the unlearning method DUCK, 1 holds",
+        "Claims 1 of 3 claims holds 1 does not 1 was not tested",
+        "Reported numbers 6 of 10 reported numbers judged 2 ours not run (grade A)",
+        "Cells 72 of 81 cells run 9 missing",
+        "strongest claim that fails: DUCK is near found 0.2 [-0.02, 0.0333], claimed < 0.05",
+        "Grade A: Data, network and recipe of the original are the paper's: judged; B: ",
+        "training seeds 0, 1, 2; unlearning seeds 0; forget sets seed-0, seed-1, seed-2, class-0",
+        "Made commit 0123456789, clean; 2026-01-02",
+        "Checks 9 passed, 1 failed: every cell ended",
+        f"snakemake --cores 2 --config runs={finished.as_posix()}",
+    ]
+    places = [plain.find(part) for part in parts]
+    assert -1 not in places, parts[places.index(-1)] + " is not in: " + plain
+    assert places == sorted(places)
+
+
 def test_the_paragraph_says_what_the_run_is(text):
     text = " ".join(text.split())
     assert "fashion_mnist_mini with small_cnn: 9 methods, references included" in text

@@ -51,7 +51,7 @@ def audit_of(*rows: tuple[str, str, int]) -> pd.DataFrame:
             claims_of(holds=1, not_tested=1),
             audit_of(("A", "reproduced", 3), ("A", "differs", 1), ("C", "not judged", 2)),
             "of 2 claims about the unlearning method DUCK, 1 holds and 1 was not tested; "
-            "of 6 reported numbers 3 are reproduced and 1 differs.",
+            "of 6 reported numbers 3 are reproduced, 1 differs and 2 are not judged.",
         ),
         (
             claims_of(not_tested=2),

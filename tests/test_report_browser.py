@@ -57,7 +57,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(browser: Browser, written: Path) -> Iterator[Page]:
     """The page, opened once; `heard` has what it asked of the net and what it complained of."""
     tab = browser.new_page(viewport=WIDE)
-    tab.set_default_timeout(10_000)
     tab.heard = []
     tab.on("request", lambda request: tab.heard.append(request.url))
     tab.on("console", lambda message: tab.heard.append(message.text))

@@ -108,8 +108,13 @@ def _of_numbers(audit: pd.DataFrame) -> str:
         return f"none of {numbers} can be judged, as {why}"
     counts = judged["verdict"].value_counts()
     same, other = (int(counts.get(name, 0)) for name in JUDGED)
-    differ = "differs" if other == 1 else "differ"
-    return f"of {numbers} {same} {'is' if same == 1 else 'are'} reproduced and {other} {differ}"
+    parts = [
+        f"{same} {'is' if same == 1 else 'are'} reproduced",
+        f"{other} {'differs' if other == 1 else 'differ'}",
+    ]
+    if rest := len(audit) - len(judged):
+        parts.append(f"{rest} {'is' if rest == 1 else 'are'} not judged")
+    return f"of {numbers} {listed(parts)}"
 
 
 def _counts(column: pd.Series, names: Mapping[str, Any]) -> dict[str, int]:
@@ -142,7 +147,7 @@ def _basis(run: Mapping[str, Any], audit: pd.DataFrame, checks: Sequence[Check])
     return {
         "Data and network": "; ".join(system(*one) for one in run["systems"]) or "–",
         "Asked in": scenarios,
-        "Grade": "; ".join(f"{name}: {GRADES[name]}" for name in grades)
+        "Grade": "; ".join(f"{name}: {GRADES[name].rstrip('.')}" for name in grades)
         or "none: no reported number has a counterpart here",
         "Cells": f"{run['cells']} of {counted(run['methods'], 'method')}; training seeds {seeds}; "
         f"unlearning seeds {others}; {sets}",
