@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import common
-import labels
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from unlearning.methods import ORIGINALS
+from unlearning.report import labels
 from unlearning.results.display import shown
 from unlearning.results.runs import by_method, summarise_metric
 
@@ -127,11 +127,11 @@ def write_names(axes: Axes, drawn: pd.DataFrame, noted: set[str]) -> None:
     for row in means.itertuples():
         name = f"{shown(row.method)} †" if row.method in noted else shown(row.method)
         if row.aus < bottom:
-            mark = {"marker": "v", "s": 16, "color": labels.look(row.method)["color"]}
+            mark = {"marker": "v", "s": 16, "color": common.name_look(row.method)["color"]}
             axes.scatter(row.unlearning_seconds, bottom, clip_on=False, zorder=5, **mark)
             name = f"{name} {row.aus:.2f}"
         place = (row.unlearning_seconds, max(row.aus, bottom))
-        wanted.append(labels.Label(name, *place, labels.look(row.method)))
+        wanted.append(labels.Label(name, *place, common.name_look(row.method)))
     points = drawn.loc[drawn["kind"] != "line", ["unlearning_seconds", "aus"]]
     labels.beside(axes, wanted, points.to_numpy(dtype=float))
 

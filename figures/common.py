@@ -130,6 +130,13 @@ def looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
     }
 
 
+def name_look(method: str) -> dict:
+    """How a method's name is written: bold and dark for what a figure is about, others quiet."""
+    if method in PROMINENT:
+        return {"color": REFERENCE.get(method, FORGET), "weight": "bold"}
+    return {"color": "#333333"}
+
+
 def status_notes(panel: Panel) -> list[tuple[str, str]]:
     """Method and note for each method of the panel with a cell that is not ok.
 

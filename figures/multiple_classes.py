@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import common
-import labels
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from unlearning.report import labels
 from unlearning.results.display import shown
 from unlearning.results.runs import by_method
 
@@ -87,7 +87,7 @@ def write_names(
             names[row.Index],
             row.classes_removed,
             row.value,
-            labels.look(row.Index),
+            common.name_look(row.Index),
             looks[row.Index][0],
         )
         for row in last.sort_values("value", kind="stable").itertuples()

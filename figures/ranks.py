@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import common
-import labels
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -130,7 +129,7 @@ def _ruler(axes: Axes, difference: float) -> None:
 def _method(axes: Axes, rank: float, y: float, left: bool, label: str, method: str) -> None:
     """A line from the rank down and out to the name; DUCK's and the oracle's stand out."""
     loud = method in common.PROMINENT
-    look = labels.look(method)
+    look = common.name_look(method)
     colour = look["color"] if loud else QUIET
     end = 0 if left else 1
     style = {"color": colour, "linewidth": 1.4 if loud else 0.7, "zorder": 3 if loud else 2}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import common
-import labels
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from unlearning.metrics.aus import SCENARIOS
+from unlearning.report import labels
 from unlearning.results.display import shown, system
 from unlearning.results.keys import GROUP
 from unlearning.results.runs import by_method
@@ -109,7 +109,7 @@ def write_names(axes: Axes, drawn: pd.DataFrame, looks: dict) -> None:
         seen = curve[curve["true_positive_rate"] >= bottom]
         x = seen["false_positive_rate"].iloc[0] if len(seen) else left
         y = seen["true_positive_rate"].iloc[0] if len(seen) else bottom
-        starts.append(labels.Label(shown(method), x, y, labels.look(method), looks[method][0]))
+        starts.append(labels.Label(shown(method), x, y, common.name_look(method), looks[method][0]))
     starts.sort(key=lambda label: (label.x <= left, label.y if label.x <= left else label.x))
     labels.column(axes, starts, "left")
 

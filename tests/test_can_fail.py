@@ -397,6 +397,18 @@ MISTAKES = {
         "return torch.tensor(correct / len(labels)).item()",
         "test_release_steps.py::test_the_share_that_equals_the_target_does_not_stop",
     ),
+    "the band on the side that is not claimed": (
+        "report/marks.py",
+        '"above": [(places[-1], WIDTH)]',
+        '"above": [(0.0, places[-1])]',
+        "test_report_answer.py::test_the_band_is_the_claimed_side",
+    ),
+    "the weakest of the claims that fail": (
+        "report/answer.py",
+        'sort_values(kind="stable"',
+        'sort_values(ascending=False, kind="stable"',
+        "test_report_answer.py::test_the_strongest_claim_that_fails_has_the_smallest_p",
+    ),
 }
 
 

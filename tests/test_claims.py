@@ -17,7 +17,7 @@ from by_hand import cautious
 from scipy import stats as scipy_stats
 
 from unlearning.claims.pages import section
-from unlearning.claims.statements import Claim, read_claims
+from unlearning.claims.statements import QUESTIONS, Claim, read_bound, read_claims
 from unlearning.claims.verdicts import COLUMNS, judge
 from unlearning.metrics import names
 from unlearning.results.runs import TEXT, read_runs
@@ -655,3 +655,32 @@ def test_numbers_in_the_sources_are_reported_ones(ours):
         text = re.sub(r"The 0\.\d+ (of \w+ )?is ours", "", " ".join(each.source.split()))
         for number in re.findall(r"\d+\.\d+|\d+(?= s\b)", text):
             assert float(number) in reported, f"{each.claim}: {number}"
+
+
+@pytest.mark.parametrize(
+    ("change", "asks"),
+    [
+        ({}, "efficacy"),
+        ({"metric": "forget_test_accuracy"}, "efficacy"),
+        ({"metric": "retain_test_accuracy"}, "utility"),
+        ({"metric": "unlearning_seconds"}, "time"),
+        ({"metric": "lira_auc"}, "privacy"),
+        ({"metric": "svc_chance_distance"}, "privacy"),
+        ({"table": "features", "layer": "embedding", "metric": "margin"}, "inside"),
+        ({"table": "multiple_classes"}, "efficacy"),
+    ],
+)
+def test_what_a_claim_asks_follows_from_table_and_metric(change, asks):
+    assert claim(**change).asks == asks
+
+
+def test_every_question_is_asked():
+    assert {one.asks for one in read_claims(CLAIMS)} == set(QUESTIONS)
+
+
+def test_a_bound_is_read_back_as_it_is_said():
+    for one in read_claims(CLAIMS):
+        assert read_bound(one.said_bound) == (one.side, one.bound)
+    for odd in ("", "5", "≥ 3", "> much"):
+        with pytest.raises(ValueError):
+            read_bound(odd)

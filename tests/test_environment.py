@@ -61,7 +61,7 @@ def test_conda_installs_the_versions_of_requirements():
 
 
 def test_the_extras_of_a_run_are_what_the_workflow_needs():
-    assert {*EXTRAS} == {"report", "workflow", "dev"}
+    assert {*EXTRAS} == {"report", "workflow", "dev", "docs"}
     assert "unlearning[report]" in EXTRAS["workflow"]
     assert {"torchvision", "snakemake"}.isdisjoint(ranges(PROJECT_TABLE["dependencies"]))
 

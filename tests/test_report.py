@@ -1,4 +1,4 @@
-"""The page of a run: what it shows, that it needs nothing else, and that it works in a browser."""
+"""The page of a run: what it shows, and that it needs nothing else."""
 
 from __future__ import annotations
 
@@ -9,114 +9,28 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from finished_run import PNG, TEMPLATE, Elements, claims_and_audit, edit, finished_run, page
+from markupsafe import Markup
 from test_rulegraph import DOT
-from test_tables import synthetic_runs
 
 from unlearning.audit.rows import COLUMNS as AUDIT
 from unlearning.claims.verdicts import COLUMNS as CLAIMS
 from unlearning.files import write_json
-from unlearning.report.drawings import LIMIT
-from unlearning.report.page import duration, report
+from unlearning.report import plot
+from unlearning.report.page import duration
 from unlearning.results.manifest import COLUMNS as MANIFEST
 from unlearning.results.manifest import trace_id
 from unlearning.stages import report as stage
 from unlearning.tables.layouts import tabulate
 
-TEMPLATE = Path(__file__).parents[1] / "workflow" / "report" / "report.html"
-SCRIPT = "<script>"
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60"><rect width="9"/></svg>'
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-
-
-def manifest_of(runs: pd.DataFrame) -> pd.DataFrame:
-    """A record for each cell but those of `boundary_shrink`, which did not run."""
-    found = runs.reindex(columns=MANIFEST).astype(str)
-    number = pd.Series(range(len(runs)), index=runs.index)
-    made = {
-        "record": number.map("mini/cell-{}/record.json".format),
-        "record_sha256": number.map("{:064x}".format),
-        "data_sha256": "d" * 64,
-        "split_sha256": "5" * 64,
-        "start_sha256": "a" * 64,
-        "settings_sha256": "e" * 64,
-        "code_sha256": "c" * 64,
-        "commit": "0123456789abcdef0123456789abcdef01234567",
-        "dirty": "False",
-        "device": "cpu",
-        "machine": "x86_64",
-        "software": '{"numpy":"2.4.6","python":"3.11.7"}',
-        "started": "2026-01-02T03:04:05+00:00",
-        "seconds": runs["unlearning_seconds"].astype(str),
-        "command": "python -m unlearning unlearn --settings '{\"lr\": 0.1}'",
-    }
-    found = found.assign(**made)
-    lost = found["method"] == "boundary_shrink"
-    found.loc[lost, list(made)] = ""
-    found.loc[lost, "status"] = "missing"
-    return found
-
-
-def claims_and_audit(where: Path) -> None:
-    """Three claims and ten audited numbers, with every verdict."""
-    place = {"experiment": "mini", "dataset": "fashion_mnist_mini", "arch": "small_cnn"}
-    duck, oracle = "mini/class_removal/duck", "mini/class_removal/oracle"
-    common = {**place, "scenario": "class_removal", "low": -0.02, "high": 0.033333, "n": 6}
-    claims = [
-        {"statement": "DUCK <i>forgets</i>", "verdict": "holds", "value": 0.01, "p": 1e-7},
-        {"statement": "DUCK is near", "verdict": "does not hold", "trace": f"{duck} {oracle}"},
-        {"statement": "DUCK is fast", "verdict": "not tested", "reason": "no studies.csv"},
-    ]
-    claims = pd.DataFrame([common | claim for claim in claims])
-    claims.reindex(columns=CLAIMS).to_csv(where / "claims.csv", index=False)
-    verdicts = ("reproduced", "differs", "ours not run", "not comparable")
-    audit = [
-        {
-            "row": n + 2,
-            "source": "paper",
-            "verdict": verdicts[n % 4],
-            "grade": "AB"[n % 2],
-            "metric": "AUS",
-            "quantity": "AUS" if n else "A_or − A_r^t",
-            "reported_quantity": 5.98,
-            "our_quantity": 6.0,
-            "reason": f"reason_{n % 4}",
-            "reported": 70 + n,
-            "ours": 71.23456 + n if n % 4 != 2 else None,
-            "trace": duck if n % 4 != 2 else "",
-            "command": "snakemake audit" if n % 4 == 2 else "",
-        }
-        for n in range(10)
-    ]
-    pd.DataFrame(audit).reindex(columns=AUDIT).to_csv(where / "audit.csv", index=False)
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with what was made of it; SCRUB is called `<script>` there."""
-    folder = tmp_path_factory.mktemp("finished")
-    runs = synthetic_runs().replace({"method": {"scrub": SCRIPT}})
-    runs.loc[runs["method"] == "boundary_shrink", "status"] = "missing"
-    runs.to_csv(folder / "runs.csv", index=False)
-    manifest_of(runs).to_csv(folder / "manifest.csv", index=False)
-    write_json(folder / "config.json", {"run": "tried", "experiments": [{"study": None}]})
-    claims_and_audit(folder)
-    tabulate(folder / "runs.csv", folder / "tables")
-    figures = folder / "figures"
-    figures.mkdir()
-    (figures / "ranks.svg").write_text(SVG)
-    (figures / "ranks.csv").write_text("method,rank\nduck,1.5\n")
-    (figures / "aus_vs_time.svg").write_text(SVG + " " * LIMIT)
-    (figures / "aus_vs_time.png").write_bytes(PNG)
-    (figures / "odd_one.svg").write_text(SVG)
-    (folder / "rules.dot").write_text(DOT)
-    return folder
+    return finished_run(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture
@@ -125,112 +39,127 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "run")
 
 
-def page(run: Path) -> str:
-    return report(TEMPLATE, run, run, run / "rules.dot")
+@pytest.fixture(scope="module")
+def text(finished: Path) -> str:
+    """The page of the run as it is."""
+    return page(finished)
 
 
-def edit(path: Path, **columns: object) -> None:
-    """Set columns of a CSV file."""
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    frame.assign(**columns).to_csv(path, index=False)
+@pytest.fixture(scope="module", autouse=True)
+def drawn_once():
+    """Equal points are drawn once for all tests: drawing takes most of a page's time."""
+    known: dict[str, Markup] = {}
+
+    def remembered(panel, traced):
+        key = repr((panel, sorted(traced)))
+        if key not in known:
+            known[key] = plot.drawing(panel, traced)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unlearning.report.page.drawing", remembered)
+        yield
 
 
-class Elements(HTMLParser):
-    """Every element of a page with its attributes, and the cells of tables by sheet."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict]] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self._cell = False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        self.found.append((tag, attributes))
-        if attributes.get("class") == "sheet":
-            self._rows = self.tables[attributes["id"]] = []
-        elif tag == "tr":
-            self._rows.append([])
-        elif tag in ("td", "th"):
-            self._cell = True
-            self._rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        self._cell = self._cell and tag not in ("td", "th")
-
-    def handle_data(self, data):
-        if self._cell:
-            self._rows[-1][-1] += data
-
-
-def test_the_sections_stand_in_order(run):
-    text = page(run)
-    wanted = ["run", "claims", "audit", "tables", "figures", "rules", "times", "versions"]
-    wanted += ["seeds", "provenance"]
+def test_the_sections_stand_in_order(text):
+    wanted = ["plot", "claims", "audit", "figures", "tables", "run", "rules", "times"]
+    wanted += ["versions", "seeds", "provenance"]
     assert re.findall(r'^<section id="(\w+)">\n<h2>', text, re.MULTILINE) == wanted
     assert re.findall(r'^<li><a href="#(\w+)">', text, re.MULTILINE) == wanted
 
 
-def test_the_paragraph_says_what_the_run_is(run):
-    text = " ".join(page(run).split())
+def test_the_page_opens_with_the_answer(text, finished):
+    """Sentence, tiles, the claim that fails, what it rests on and the command, before all else."""
+    opening = text.split('<header id="answer">')[1].split("</header>")[0]
+    plain = html.unescape(" ".join(re.sub("<[^>]+>", " ", opening).split()))
+    parts = [
+        "On Fashion-MNIST (mini), small CNN, of 3 claims about the unlearning method DUCK, 1 holds",
+        "Claims 1 of 3 claims holds 1 does not 1 was not tested",
+        "Reported numbers 6 of 10 reported numbers judged 2 ours not run (grade A)",
+        "Cells 72 of 81 cells run 9 missing",
+        "strongest claim that fails: DUCK is near found 0.2 [-0.02, 0.0333], claimed < 0.05",
+        "Grade A: Data, network and recipe of the original are the paper's: judged; B: ",
+        "training seeds 0, 1, 2; unlearning seeds 0; forget sets seed-0, seed-1, seed-2, class-0",
+        "Made commit 0123456789, clean; 2026-01-02",
+        "Checks 9 passed, 1 failed: every cell ended",
+        f"snakemake --cores 2 --config runs={finished.as_posix()}",
+    ]
+    places = [plain.find(part) for part in parts]
+    assert -1 not in places, parts[places.index(-1)] + " is not in: " + plain
+    assert places == sorted(places)
+
+
+def test_the_paragraph_says_what_the_run_is(text):
+    text = " ".join(text.split())
     assert "fashion_mnist_mini with small_cnn: 9 methods, references included" in text
     assert "81 cells (ok 72, missing 9); training seeds 0, 1, 2, unlearning seeds 0." in text
     assert '72 records made on 2026-01-02 at commit <code title="0123456789abcdef' in text
 
 
-def test_printed_tables_are_those_of_the_folder(run):
+def test_printed_tables_are_those_of_the_folder(text, finished):
     """Every cell's text of class_removal is as in the Markdown, symbols and all."""
-    lines = (run / "tables" / "class_removal.md").read_text().splitlines()
+    lines = (finished / "tables" / "class_removal.md").read_text().splitlines()
     rows = [re.split(r" *(?<!\\)\| *", line.strip("| ")) for line in lines if line.startswith("|")]
     plain = [[re.sub(r"\\(.)", r"\1", cell) for cell in row] for row in rows[:1] + rows[2:]]
     marks = [[re.sub(r"(?<=A)_(\w+)|\^(t)", r"\1\2", cell) for cell in plain[0]], *plain[1:]]
-    assert Elements(page(run)).tables["class_removal-1"] == marks
+    assert Elements(text).tables["class_removal-1"] == marks
     assert len(marks) == 10
 
 
-def test_a_table_without_rows_says_so(run):
-    assert "<p>No attack in this run.</p>" in page(run)
+def test_a_table_without_rows_says_so(text):
+    assert "<p>No attack in this run.</p>" in text
 
 
-def test_claims_and_audit_show_every_row(run):
-    tables = Elements(page(run)).tables
-    claims = tables["claims-table"]
-    assert [row[:2] for row in claims[1:]] == [
-        ["DUCK <i>forgets</i>", "holds"],
-        ["DUCK is near", "does not hold"],
-        ["DUCK is fast", "not tested"],
+def test_claims_stand_under_what_they_ask(text):
+    """A row a claim: verdict, statement with its details folded, plot, value, bound, n."""
+    tables = Elements(text).tables
+    shown = {key: rows for key, rows in tables.items() if key.startswith("claims-")}
+    assert [[row[0] for row in rows[1:]] for rows in shown.values()] == [
+        ["holds", "does not hold"],
+        ["not tested"],
     ]
-    shown = dict(zip(*claims[:2], strict=True))
-    assert (shown["Value [95 %]"], shown["p"], shown["n"]) == (
-        "0.01 [-0.02, 0.03333]",
-        "< 0.001",
-        "6",
-    )
+    (holds, fails), (untested,) = (rows[1:] for rows in shown.values())
+    assert holds[1].startswith("DUCK <i>forgets</i>") and "< 0.001" in holds[1]
+    assert holds[3:] == ["0.01 [-0.02, 0.0333]", "< 0.05", "6"]
+    assert "Cellsduck, oracle" in fails[1]
+    assert "Reasonno studies.csv" in untested[1] and untested[3] == "– [-0.02, 0.0333]"
+    plots = re.findall(r'<svg class="marks" role="img" aria-label="([^"]+)"', text)
+    assert plots[0] == "0.2 [-0.02, 0.0333], claimed &lt; 0.05 fraction"  # the failing one, on top
+    assert plots[1:3] == [plots[0].replace("0.2 ", "0.01 "), plots[0]]
+    assert len(plots) == 3 + 10
+
+
+def test_the_audit_shows_every_row(text):
+    tables = Elements(text).tables
     audit = tables["audit-table"]
-    assert [row[0] for row in audit[1:]] == [str(n) for n in range(2, 12)]
-    assert [row[audit[0].index("Ours [95 %]")] for row in audit[1:4]] == ["71.23", "72.23", "–"]
-    assert [row[audit[0].index("Judged")] for row in audit[1:3]] == [
-        "A_or − A_r^t: 5.98, ours 6",
+    where = audit[0].index("Where")
+    rows = [re.search(r"Row(\d+)", row[where])[1] for row in audit[1:]]
+    assert rows == [str(n) for n in range(2, 12)]
+    assert [row[-1] for row in audit[1:4]] == [
+        "71.2",
+        "72.2",
         "–",
     ]
+    assert "JudgedA_or − A_r^t: 5.98, ours 6" in audit[1][where]
+    assert "Judged" not in audit[2][where]
     assert tables["audit-counts"][1:] == [
         ["A", "reproduced", "reason_0", "3"],
         ["B", "differs", "reason_1", "3"],
         ["A", "ours not run", "reason_2", "2"],
         ["B", "not comparable", "reason_3", "2"],
     ]
-    assert "Grade A: 3 reproduced, 2 ours not run; grade B: 3 differs, 2 not" in page(run)
+    assert "Grade A: 3 reproduced, 2 ours not run; grade B: 3 differs, 2 not" in text
 
 
-def test_every_number_leads_to_its_cells(run):
+def test_every_number_leads_to_its_cells(text):
     """Methods of tables, audit and claims link to the cells' section, and no link is dead."""
-    found = Elements(page(run)).found
+    found = Elements(text).found
     ids = [attributes["id"] for _, attributes in found if "id" in attributes]
     links = [a["href"][1:] for tag, a in found if tag == "a" and a.get("href", "").startswith("#")]
     assert len(set(ids)) == len(ids)
     assert set(links) <= set(ids)
-    assert links.count("trace-mini-class_removal-duck") == 13  # tables 3, times 1, audit 8, claim 1
+    # tables 3, times 1, plot and its table 2; values and details of 8 audit rows and of 2 claims
+    assert links.count("trace-mini-class_removal-duck") == 3 + 1 + 2 + 2 * (8 + 2)
     assert "trace-mini-homogeneous_removal-~3cscript~3e" in links
     assert trace_id("a b", "c", "d/é") == "trace-a~20b-c-d~2f~e9"
 
@@ -251,15 +180,15 @@ def test_a_method_leads_to_the_cells_of_its_own_experiment(run):
 
 def test_a_trace_that_the_manifest_lacks_is_no_link(run):
     edit(run / "claims.csv", trace="other/class_removal/duck")
-    row = Elements(page(run)).tables["claims-table"][1]
-    assert row[-2] == "other/class_removal/duck"
-    assert "trace-other" not in page(run)
+    text = page(run)
+    assert "Cellsother/class_removal/duck" in Elements(text).tables["claims-1"][1][1]
+    assert "trace-other" not in text
 
 
-def test_cells_show_what_made_them(run):
-    text = page(run).split('id="trace-mini-class_removal-duck"')[1].split('class="trace"')[0]
+def test_cells_show_what_made_them(text, finished):
+    text = text.split('id="trace-mini-class_removal-duck"')[1].split('class="trace"')[0]
     plain = html.unescape(" ".join(re.sub("<[^>]+>", " ", text).split()))
-    own = pd.read_csv(run / "manifest.csv", dtype=str)
+    own = pd.read_csv(finished / "manifest.csv", dtype=str)
     own = own[(own["method"] == "duck") & (own["scenario"] == "class_removal")]
     assert all(
         f"{record} , {sha[:10]}" in plain for record, sha in own[["record", "record_sha256"]].values
@@ -278,10 +207,10 @@ def test_studies_cells_are_traced_too(run):
     assert "81 further cells belong to the studies: ablation." in text
 
 
-def test_run_times_add_up(run):
-    rows = Elements(page(run)).tables["times-table"]
+def test_run_times_add_up(text, finished):
+    rows = Elements(text).tables["times-table"]
     shown = dict(zip(rows[0], rows[[row[2] for row in rows].index("duck")], strict=True))
-    runs = pd.read_csv(run / "runs.csv")
+    runs = pd.read_csv(finished / "runs.csv")
     own = runs[(runs["method"] == "duck") & (runs["scenario"] == "class_removal")]
     own = own["unlearning_seconds"]
     assert shown["Jobs"] == "6"
@@ -290,7 +219,7 @@ def test_run_times_add_up(run):
     assert float(shown["Longest (s)"]) == pytest.approx(own.max(), rel=5e-3)
     assert "boundary_shrink" not in [row[2] for row in rows]
     spent = runs.loc[runs["method"] != "boundary_shrink", "unlearning_seconds"].sum()
-    assert f"72 jobs made the models of the cells, {duration(spent)} in all" in page(run)
+    assert f"72 jobs made the models of the cells, {duration(spent)} in all" in text
 
 
 @pytest.mark.parametrize(
@@ -326,9 +255,9 @@ def test_records_that_differ_are_warned_of(run):
     ]
 
 
-def test_figures_are_in_the_page(run):
+def test_figures_are_in_the_page(text, finished):
     """SVG as such, a large one as PNG; known ones first, in order; numbers as download."""
-    found = Elements(page(run)).found
+    found = Elements(text).found
     images = [a for tag, a in found if tag == "img"]
     kinds = [a["src"].partition(",")[0] for a in images]
     assert kinds == ["data:image/png;base64", *["data:image/svg+xml;base64"] * 2]
@@ -337,7 +266,7 @@ def test_figures_are_in_the_page(run):
     downloads = {a["download"]: a["href"] for _, a in found if "download" in a}
     assert base64.b64decode(downloads["ranks.csv"].partition(",")[2]).startswith(b"method,rank")
     table = base64.b64decode(downloads["class_removal.csv"].partition(",")[2])
-    assert table == (run / "tables" / "class_removal.csv").read_bytes()
+    assert table == (finished / "tables" / "class_removal.csv").read_bytes()
 
 
 def test_what_files_say_is_never_markup(run):
@@ -364,8 +293,7 @@ def test_each_group_of_cells_has_the_command_that_traces_it(run):
     assert html.unescape(page(run)).count(f"python -m unlearning {wanted}<") == 1
 
 
-def test_nothing_is_fetched(run):
-    text = page(run)
+def test_nothing_is_fetched(text):
     for tag, attributes in Elements(text).found:
         for name in ("src", "href", "srcset", "xlink:href", "action", "data"):
             target = attributes.get(name) or "#"
@@ -373,7 +301,7 @@ def test_nothing_is_fetched(run):
         assert tag not in ("base", "iframe", "object", "embed", "meta http-equiv")
     own = re.sub(r"data:[\w/+]+;base64,[\w+/=]*", "", text)
     assert not re.search(r"https?://|@import|\bfetch\(|XMLHttpRequest|import\(", own)
-    assert re.findall(r"url\([^)]*\)", own) == ["url(#arrow)"] * own.count("url(")
+    assert own.count("url(") == own.count("url(#") > 0
 
 
 @pytest.mark.parametrize(
@@ -439,118 +367,3 @@ def test_the_same_files_give_the_same_bytes(run, tmp_path, monkeypatch):
     command += ["--source", run.name, "--made", run.name, "--rulegraph", f"{run.name}/rules.dot"]
     subprocess.run([*map(str, command), "--out", "b.html"], check=True, cwd=moved.parent)
     assert (moved.parent / "b.html").read_bytes() == (tmp_path / "a.html").read_bytes()
-
-
-CHECKS = """
-const found = {};
-const at = (selector) => document.querySelector(selector);
-const rows = (id) => [...at(`#${id} tbody`).rows].filter((row) => !row.hidden);
-const column = (id, n) => rows(id).map((row) => row.cells[n].textContent.trim());
-const header = (id, n) => at(`#${id} thead`).rows[0].cells[n];
-function type(field, text) {
-  field.value = text;
-  field.dispatchEvent(new Event("input", { bubbles: true }));
-}
-addEventListener("load", () => {
-  found.images = [...document.images].map((image) => [image.complete, image.naturalWidth]);
-  const rules = at("ol.needs").getBoundingClientRect();
-  found.rules = [rules.width, rules.height];
-  found.sheets = document.querySelectorAll("th button").length;
-  found.wide = document.documentElement.scrollWidth - innerWidth;
-  found.tried = window.tried;
-
-  const button = header("tried", 1).querySelector("button");
-  found.before = column("tried", 0);
-  button.click();
-  found.ascending = column("tried", 1);
-  found.sorted = header("tried", 1).getAttribute("aria-sort");
-  button.click();
-  found.descending = column("tried", 1);
-  found.reversed = header("tried", 1).getAttribute("aria-sort");
-  header("tried", 0).querySelector("button").click();
-  found.words = column("tried", 0);
-  found.others = header("tried", 1).getAttribute("aria-sort");
-
-  const tools = at("#audit-table .tools");
-  const choice = tools.querySelector("select");
-  found.choices = [...choice.options].map((option) => option.textContent);
-  type(choice, "differs");
-  found.chosen = column("audit-table", 6);
-  found.count = tools.querySelector("output").textContent;
-  type(tools.querySelector("input"), "REASON_1 76");
-  found.both = column("audit-table", 0);
-  type(choice, "");
-  type(tools.querySelector("input"), "none such");
-  found.none = column("audit-table", 0).length;
-  type(tools.querySelector("input"), "");
-  found.all = column("audit-table", 0).length;
-
-  const link = at('#class_removal-1 a[href="#trace-mini-class_removal-duck"]');
-  found.closed = at("#trace-mini-class_removal-duck").open;
-  link.click();
-  setTimeout(() => {
-    found.opened = at("#trace-mini-class_removal-duck").open;
-    const result = document.createElement("pre");
-    result.id = "found";
-    result.textContent = JSON.stringify(found);
-    document.body.append(result);
-  }, 100);
-});
-"""
-VALUES = ["0.93 ± 0.01", "–", "-2.5", "10.0 ± 3.0", "< 0.001", "not defined", "9.1 [8, 11]", ""]
-TRIED = (
-    '<div class="sheet" id="tried"><div role="region" aria-label="Tried"><table><thead><tr>'
-    "<th>Name</th><th>Value</th></tr></thead><tbody>"
-    + "".join(
-        f"<tr><td>class-{n}</td><td>{html.escape(value)}</td></tr>"
-        for n, value in zip((10, 2, 1, 3, 4, 5, 6, 7), VALUES, strict=True)
-    )
-    + "</tbody></table></div></div>"
-)
-
-
-@pytest.fixture
-def browsed(run: Path, tmp_path: Path) -> dict:
-    """What a headless browser found, after clicks and typing, on the page with a table of ours."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not on PATH")
-    watch = "<script>window.tried = []; onerror = (what) => window.tried.push(what);</script>"
-    text = page(run).replace("<body>", f"<body>{watch}").replace("</main>", f"{TRIED}</main>")
-    text = text.replace("</body>", f"<script>{CHECKS}</script></body>")
-    (tmp_path / "tried.html").write_text(text)
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    options += ["--disable-component-update", "--disable-sync", "--virtual-time-budget=5000"]
-    options += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}"]
-    command = [chromium, *options, "--window-size=500,800", "--dump-dom"]
-    done = subprocess.run(
-        [*command, (tmp_path / "tried.html").as_uri()], capture_output=True, text=True, timeout=300
-    )
-    result = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert result, done.stderr[-2000:]
-    return json.loads(html.unescape(result[1]))
-
-
-def test_in_a_browser(browsed):
-    """Images load, tables sort and filter, links open the cells; no error, nothing too wide."""
-    assert browsed["tried"] == []
-    assert [loaded and width > 0 for loaded, width in browsed["images"]] == [True] * 3
-    assert all(size > 100 for size in browsed["rules"])
-    assert browsed["wide"] <= 0
-
-    numbers = ["-2.5", "< 0.001", "0.93 ± 0.01", "9.1 [8, 11]", "10.0 ± 3.0"]
-    last = ["not defined", "–", ""]
-    assert browsed["before"] == [f"class-{n}" for n in (10, 2, 1, 3, 4, 5, 6, 7)]
-    assert browsed["ascending"] == numbers + last
-    assert browsed["descending"] == numbers[::-1] + last
-    assert (browsed["sorted"], browsed["reversed"]) == ("ascending", "descending")
-    assert browsed["words"] == [f"class-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 10)]
-    assert browsed["others"] == "none"
-
-    verdicts = ["differs", "not comparable", "ours not run", "reproduced"]
-    assert browsed["choices"] == ["Verdict: any", *verdicts]
-    assert browsed["chosen"] == ["differs"] * 3
-    assert browsed["count"] == "3 of 10 rows"
-    assert browsed["both"] == ["7"]
-    assert (browsed["none"], browsed["all"]) == (0, 10)
-    assert (browsed["closed"], browsed["opened"]) == (False, True)

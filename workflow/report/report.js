@@ -95,6 +95,34 @@ document.querySelectorAll(".sheet").forEach((sheet) => {
   sortable(table);
 });
 
+/** Shows the panels of the plot that were chosen; without this all are there. */
+function choosable(form) {
+  const panels = [...document.querySelectorAll(".panel")];
+  const apply = () => {
+    const chosen = [...new FormData(form)].map(([name, value]) => [name.toLowerCase(), value]);
+    panels.forEach((panel) => {
+      panel.hidden = !chosen.every(([name, value]) => panel.dataset[name] === value);
+    });
+    const none = panels.every((panel) => panel.hidden);
+    form.querySelector("output").textContent = none ? "This run has no such plot." : "";
+  };
+  form.hidden = false;
+  form.addEventListener("input", apply);
+  apply();
+}
+document.querySelectorAll(".chooser").forEach(choosable);
+
+/** Says below a plot what the point under the pointer, else the one in focus, stands for. */
+document.querySelectorAll(".panel").forEach((panel) => {
+  const said = panel.querySelector(".said");
+  const usual = said.textContent;
+  const say = () => {
+    const point = panel.querySelector(".point:hover") || panel.querySelector(".point:focus");
+    said.textContent = point ? point.getAttribute("aria-label") : usual;
+  };
+  ["mouseover", "mouseout", "focusin", "focusout"].forEach((name) => panel.addEventListener(name, say));
+});
+
 function open_target() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   const fold = target && target.closest("details");

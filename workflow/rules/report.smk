@@ -143,8 +143,8 @@ rule plot:
                 f"figures/{w.figure}.py",
                 "figures/common.py",
                 "figures/dot_rows.py",
-                "figures/labels.py",
                 "figures/style.*",
+                "src/unlearning/report/labels.py",
             )
         ),
     message:

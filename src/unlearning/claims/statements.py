@@ -58,6 +58,17 @@ UNITS = {
 }
 """The metrics of each table that a claim may be about, and their units."""
 SIDES = ("above", "below", "within", "outside")
+SIGNS = {"above": ">", "below": "<"}
+"""How a side of a bound is written; the others as themselves."""
+QUESTIONS = {
+    "efficacy": "Does it forget, as a model does that never saw the images?",
+    "utility": "Does it keep what it should?",
+    "time": "Is it fast?",
+    "privacy": "Can an attacker tell what was forgotten?",
+    "inside": "What happens inside the model?",
+}
+"""What claims ask, in the order in which they are shown."""
+KEPT = ("retain_train_accuracy", "retain_test_accuracy", "test_accuracy")
 
 Text = Annotated[str, Field(min_length=1)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -166,10 +177,29 @@ class Claim(BaseModel):
         return f"{self.measured}{f' ({place})' if place else ''}: {said[self.kind]}"
 
     @property
+    def asks(self) -> str:
+        """What it asks, of QUESTIONS: of a study of the model's inside, else by its metric."""
+        if self.table in ("features", "attributions", "shortcut"):
+            return "inside"
+        if UNITS[self.table][self.metric] == "s":
+            return "time"
+        if self.metric in (*AUCS, "svc_chance_distance"):
+            return "privacy"
+        return "utility" if self.metric in KEPT else "efficacy"
+
+    @property
     def said_bound(self) -> str:
         """The bound in words: `> 0`, `within 0.05`."""
-        sign = {"above": ">", "below": "<"}.get(self.side, self.side)
-        return f"{sign} {self.bound:g}"
+        return f"{SIGNS.get(self.side, self.side)} {self.bound:g}"
+
+
+def read_bound(said: str) -> tuple[str, float]:
+    """The side and the bound of `Claim.said_bound`. Raises ValueError for any other text."""
+    sides = {SIGNS.get(side, side): side for side in SIDES}
+    sign, _, bound = said.partition(" ")
+    if sign not in sides:
+        raise ValueError(f"{said!r} is no bound: it begins with none of {', '.join(sides)}")
+    return sides[sign], float(bound)
 
 
 def read_claims(path: str | Path) -> list[Claim]:

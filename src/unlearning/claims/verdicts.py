@@ -31,7 +31,19 @@ from unlearning.stats.comparisons import holm, paired
 from unlearning.stats.crossed import ALPHA, draws, rounding
 
 COLUMNS = [
-    *("claim", "statement", "source", *KEY, "quantity", "value", "low", "high", "bound", "unit"),
+    *(
+        "claim",
+        "asks",
+        "statement",
+        "source",
+        *KEY,
+        "quantity",
+        "value",
+        "low",
+        "high",
+        "bound",
+        "unit",
+    ),
     *("n", "over", "p", "test", "control", "control_value", "control_low", "control_high"),
     *("verdict", "reason", "trace"),
 ]
@@ -260,5 +272,5 @@ def _row(claim: Claim, **found: object) -> dict:
     row |= dict.fromkeys((*GROUP, "over", "test", "control", "reason", "trace"), "") | {"n": 0}
     row |= claim.model_dump(include={"claim", "statement", "source", "scenario"})
     unit = "times" if claim.kind == "ratio" else UNITS[claim.table][claim.metric]
-    row |= {"quantity": claim.quantity, "bound": claim.said_bound, "unit": unit}
+    row |= {"asks": claim.asks, "quantity": claim.quantity, "bound": claim.said_bound, "unit": unit}
     return row | {"family": claim.family or ""} | found

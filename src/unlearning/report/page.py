@@ -1,4 +1,4 @@
-"""The report: one HTML page with a run's claims, audit, tables, figures and provenance.
+"""The report: one HTML page with a run's answer, claims, audit, figures, tables, provenance.
 
 It is made from files alone and shows what they print; a template lays it out.
 """
@@ -15,37 +15,49 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from unlearning.audit.rows import COLUMNS as AUDIT
+from unlearning.audit.words import sentence, tally
+from unlearning.claims.pages import CAPTION
 from unlearning.claims.verdicts import COLUMNS as CLAIMS
 from unlearning.files import read_json
 from unlearning.frames import Schema, read_table
-from unlearning.report import rulegraph, sheets
+from unlearning.report import judged, rulegraph, sheets
+from unlearning.report.answer import answer
+from unlearning.report.checks import checks
 from unlearning.report.drawings import as_uri, figures, present
+from unlearning.report.plot import LEGEND, drawing
+from unlearning.report.points import facets, panels, twin
 from unlearning.report.sheets import TRACED, counts, in_words
 from unlearning.results.manifest import read_manifest, trace_id
+from unlearning.results.runs import read_runs
 
 
 def report(template: Path, source: Path, made: Path, dot: Path) -> str:
     """The page as text.
 
-    source: the run's folder with config.json, manifest.csv and, if it has studies,
+    source: the run's folder with config.json, runs.csv, manifest.csv and, if it has studies,
     study_manifest.csv. made: the folder with claims.csv, audit.csv, tables/ and figures/. dot: the
     text of `snakemake --rulegraph`. Raises ValueError, naming the file and what is wrong, for a
     file that is missing or not as it should be.
     """
-    for path in (source / "config.json", source / "manifest.csv", template, dot):
+    needed = [source / name for name in ("config.json", "runs.csv", "manifest.csv")]
+    for path in (*needed, template, dot):
         present(path)
+    config = read_json(source / "config.json")
     grid = read_manifest(source / "manifest.csv")
     beside = source / "study_manifest.csv"
     manifest = pd.concat([grid, read_manifest(beside)]) if beside.is_file() else grid
     claims = _read(made / "claims.csv", CLAIMS)
     audit = _read(made / "audit.csv", AUDIT)
     traced = set(manifest[TRACED].itertuples(index=False, name=None))
+    facts = run_facts(config, grid, manifest)
+    checked = checks(config, grid, manifest, claims, audit, traced)
+    plotted = panels(read_runs(source / "runs.csv"))
     try:
         graph = dot.read_text(encoding="utf-8")
         needs = rulegraph.needs(graph)
     except ValueError as error:
         raise ValueError(f"{dot}: {error}") from error
-    drawing = rulegraph.drawing(graph).encode()
+    graph_drawing = rulegraph.drawing(graph).encode()
     environment = Environment(
         loader=FileSystemLoader(template.parent),
         autoescape=True,
@@ -54,14 +66,23 @@ def report(template: Path, source: Path, made: Path, dot: Path) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template(template.name).render(
-        run=run_facts(read_json(source / "config.json"), grid, manifest),
-        claims=sheets.claims_sheet(claims, traced),
-        claim_counts=counts(claims, ["verdict"]),
-        audit=sheets.audit_sheet(audit, traced),
-        audit_counts=sheets.counts_sheet(audit),
+        run=facts,
+        answer=answer(facts, claims, audit, checked, source),
+        checks=checked,
+        plots=[
+            {"panel": panel, "svg": drawing(panel, traced), "twin": twin(panel, traced)}
+            for panel in plotted
+        ],
+        facets=facets(plotted),
+        legend=LEGEND,
+        claims=judged.claims_sheets(claims, traced),
+        claims_caption=CAPTION,
+        audit=judged.audit_sheet(audit, traced),
+        audit_tally=f"{sentence(tally(audit))}." if len(audit) else "",
+        audit_counts=judged.counts_sheet(audit),
         results=sheets.results(made / "tables", traced),
         figures=figures(made / "figures"),
-        drawing=as_uri(drawing, "image/svg+xml") if drawing else "",
+        drawing=as_uri(graph_drawing, "image/svg+xml") if graph_drawing else "",
         needs=needs,
         times=sheets.times_sheet(manifest),
         software=sheets.software_sheet(manifest),

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup, escape
 
-from unlearning.audit.words import codes, sentence, tally
-from unlearning.claims.pages import CAPTION
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.report.drawings import as_download, in_order, present
 from unlearning.results.manifest import trace_id
 from unlearning.results.shown import tables
 from unlearning.tables import table
-from unlearning.tables.render import probability, seconds, with_symbols
-
-TONES = {
-    "holds": "good",
-    "reproduced": "good",
-    "does not hold": "bad",
-    "does not discriminate": "open",
-    "differs": "bad",
-    "not told apart": "open",
-    "not comparable": "open",
-}
-"""How a verdict is coloured; others are grey."""
+from unlearning.tables.render import seconds, with_symbols
 
 TRACED = ["experiment", "scenario", "method"]
 """What a link leads to: the cells of these."""
@@ -71,148 +57,16 @@ def counts(frame: pd.DataFrame, columns: list[str]) -> list[tuple]:
     return [(*(key if isinstance(key, tuple) else (key,)), n) for key, n in found.items()]
 
 
-def _link(text: str, key: tuple[str, ...], traced: set[tuple]) -> str:
+def link(text: str, key: tuple[str, ...], traced: set[tuple]) -> str:
     """`text`, which leads to the cells of `key` if the manifest has them."""
     if key not in traced:
         return text
     return Markup('<a href="#{}">{}</a>').format(trace_id(*key), text)
 
 
-def _traces(text: str, traced: set[tuple]) -> str:
-    """Links to the space-separated `experiment/scenario/method`; many are folded."""
-    keys = [tuple(part.split("/")) for part in text.split()]
-    shown = [key[-1] if key in traced else "/".join(key) for key in keys]
-    links = Markup(", ").join(map(_link, shown, keys, itertools.repeat(traced)))
-    if len(keys) < 4:
-        return links
-    return Markup("<details><summary>{} methods</summary>{}</details>").format(len(keys), links)
-
-
-def verdict(text: str) -> Markup:
-    """A verdict as a coloured label."""
-    tone = TONES.get(text, "grey")
-    return Markup('<span class="verdict {}">{}</span>').format(tone, text)
-
-
-def _number(text: str, show: Callable[[float], str] = "{:.4g}".format) -> str:
-    """A number to four significant digits, or as `show` has it; – where there is none."""
-    try:
-        return show(float(text))
-    except ValueError:
-        return text or "–"
-
-
-def _interval(row: dict[str, str], name: str, of: str = "") -> str:
-    return f"{_number(row[name])} {_ends(row[f'{of}low'], row[f'{of}high'])}".rstrip()
-
-
-def _control(row: dict[str, str]) -> str:
-    """The verdict on the original in the method's place with its interval, or why there is none."""
-    if not row["control_value"]:
-        return row["control"] or "–"
-    return f"{row['control']}: {_interval(row, 'control_value', 'control_')}"
-
-
-def _ends(low: str, high: str) -> str:
-    """The ends of an interval; "" where there is none."""
-    return f"[{_number(low)}, {_number(high)}]" if low else ""
-
-
 def in_words(text: str) -> str:
     """A name with blanks in place of underscores."""
     return text.replace("_", " ")
-
-
-def _place(row: dict[str, str]) -> str:
-    parts = (in_words(row["scenario"]), row["dataset"], row["arch"])
-    return ", ".join(part for part in parts if part) or "–"
-
-
-def claims_sheet(claims: pd.DataFrame, traced: set[tuple]) -> Sheet:
-    """A row a claim and place that it was asked of."""
-    headers = ["Statement", "Verdict", "Asked of", "Value [95 %]", "Bound", "Unit", "n"]
-    headers += ["Generalises to", "p", "Test", "Original"]
-    headers += ["Quantity", "Reason", "Source", "Cells", "Claim"]
-    rows = [
-        [
-            row["statement"],
-            verdict(row["verdict"]),
-            _place(row),
-            _interval(row, "value"),
-            _number(row["bound"]),
-            row["unit"],
-            row["n"] or "–",
-            row["over"] or "–",
-            _number(row["p"], probability),
-            row["test"],
-            _control(row),
-            row["quantity"],
-            row["reason"],
-            row["source"],
-            _traces(row["trace"], traced),
-            row["claim"],
-        ]
-        for row in claims.to_dict("records")
-    ]
-    wrapped = (0, 2, 7, 10, 11, 12, 13, 14)
-    return Sheet("claims-table", "Claims", headers, rows, CAPTION, left=3, wrapped=wrapped)
-
-
-def audit_sheet(audit: pd.DataFrame, traced: set[tuple]) -> Sheet:
-    """A row a reported number, ours beside it."""
-    headers = ["Row", "Reported in", "Data set", "Scenario", "Method", "Metric", "Verdict", "Grade"]
-    headers += ["Reported", "Ours [95 %]", "Judged", "Difference", "h", "n", "Reason"]
-    headers += ["Cells or command"]
-    headers += ["Exactness", "± over"]
-    rows = [
-        [
-            row["row"],
-            ", ".join(row[name] for name in ("source", "version", "table_or_figure") if row[name]),
-            row["dataset"],
-            in_words(row["scenario"]),
-            row["method"],
-            row["metric"],
-            verdict(row["verdict"]),
-            row["grade"] or "–",
-            " ± ".join(part for part in (row["reported"], row["spread"]) if part),
-            _interval(row, "ours"),
-            _quantity(row),
-            _number(row["difference"]),
-            _number(row["h"]),
-            row["n"] or "–",
-            row["reason"],
-            _traces(row["trace"], traced) if row["trace"] else _command(row["command"]),
-            row["exactness"],
-            row["spread_over"] or "–",
-        ]
-        for row in audit.to_dict("records")
-    ]
-    wrapped = (1, 3, 4, 5, 10, 14, 15, 16, 17)
-    caption = f"{sentence(tally(audit))}."
-    return Sheet("audit-table", "Reported numbers", headers, rows, caption, 8, wrapped)
-
-
-def _quantity(row: dict[str, str]) -> str:
-    """What is judged where it is not the number as printed: its name, reported and ours."""
-    if row["quantity"] in ("", row["metric"]):
-        return "–"
-    sides = _number(row["reported_quantity"]), _number(row["our_quantity"])
-    return f"{row['quantity']}: {sides[0]}, ours {sides[1]}"
-
-
-def _command(text: str) -> str:
-    if not text:
-        return "–"
-    fold = "<details><summary>command</summary><code>{}</code></details>"
-    return Markup(fold).format(text)
-
-
-def counts_sheet(audit: pd.DataFrame) -> Sheet:
-    """How many reported numbers have each grade and verdict, and why."""
-    found = counts(audit.assign(reason=audit["reason"].map(codes)), ["grade", "verdict", "reason"])
-    rows = [[grade or "–", verdict(name), why or "–", str(n)] for grade, name, why, n in found]
-    headers = ["Grade", "Verdict", "Reason", "Numbers"]
-    return Sheet("audit-counts", "Grades, verdicts and reasons", headers, rows, left=3)
 
 
 def results(folder: Path, traced: set[tuple]) -> list[Result]:
@@ -232,7 +86,7 @@ def _printed(own: table.Table, number: int, traced: set[tuple]) -> Sheet:
     part = own.parts[number]
     rows = [
         [
-            _link(_symbols(cell.text), _key(own, cell.row), traced)
+            link(_symbols(cell.text), _key(own, cell.row), traced)
             if column.header in ("Method", "Variant")
             else _symbols(cell.text)
             for column, cell in zip(part.columns, row, strict=True)
@@ -272,7 +126,7 @@ def times_sheet(manifest: pd.DataFrame) -> Sheet:
         own = cells["seconds"].dropna()
         found = [own.sum(min_count=1), own.mean(), own.min(), own.max()]
         shown = [seconds(value, float("nan")) for value in found]
-        rows.append([key[0], in_words(key[1]), _link(key[2], key, traced), str(len(cells)), *shown])
+        rows.append([key[0], in_words(key[1]), link(key[2], key, traced), str(len(cells)), *shown])
     return Sheet("times-table", "Seconds by method", headers, rows, left=3)
 
 

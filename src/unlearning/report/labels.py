@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import common
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -49,19 +48,12 @@ class Label:
     line: str = "#8a8a8a"  # the colour of its leader in a column
 
 
-def look(method: str) -> dict:
-    """Bold and dark for what a figure is about, quiet for the other methods."""
-    if method in common.PROMINENT:
-        return {"color": common.REFERENCE.get(method, common.FORGET), "weight": "bold"}
-    return {"color": "#333333"}
-
-
 def beside(axes: Axes, labels: list[Label], cells: np.ndarray) -> None:
     """Write each label at the free place nearest to its point, joined to it if that is not near.
 
     Names avoid each other, the points of all labels and, less strictly, `cells` [n, 2] in data
     coordinates. Bold ones choose first, then those in a crowd; then each moves while another
-    place is better. The figure must be laid out (`common.settle`).
+    place is better. The figure must be laid out.
     """
     labels = _in_turn(axes, labels)
     points = _pixels(axes, [(label.x, label.y) for label in labels])
@@ -170,10 +162,11 @@ def _text(label: Label) -> dict:
 def _extent(axes: Axes, label: Label) -> np.ndarray:
     """Width and height of the name in pixels, with a margin."""
     scale = axes.figure.dpi / 72
-    font = FontProperties(size=SIZE, weight=label.style.get("weight", "normal"))
+    size = label.style.get("fontsize", SIZE)
+    font = FontProperties(size=size, weight=label.style.get("weight", "normal"))
     renderer = axes.figure.canvas.get_renderer()
     width = renderer.get_text_width_height_descent(label.text, font, False)[0]
-    return np.array([1.03 * width, 1.15 * SIZE * scale]) + 2 * PAD * scale
+    return np.array([1.03 * width, 1.15 * size * scale]) + 2 * PAD * scale
 
 
 def _candidates(point: np.ndarray, size: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
