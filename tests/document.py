@@ -27,5 +27,6 @@ def claims_asked_for() -> set[str]:
     """The names of what the document says of single claims, where a run has them."""
     listed = re.search(r"#let main-claims = \((.*?)\)", text(), re.DOTALL)[1]
     claims = set(re.findall(r'"(\w+)"', listed))
+    claims |= set(re.findall(r'_removal: "(\w+)"', text()))
     claims |= set(re.findall(r'\b(?:judged|meaning|verdict|value)\("(\w+)"', text()))
     return {f"claim.{name}.{part}" for name in claims for part in ("statement", "verdict", "value")}

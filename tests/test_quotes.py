@@ -246,6 +246,12 @@ def test_a_fraction_is_quoted_in_percent_and_a_difference_in_points(quantity, te
     assert value(row | {"unit": "fraction", "quantity": quantity}) == text
 
 
+def test_a_ratio_whose_interval_spans_decades_is_quoted_with_three_digits():
+    row = {"value": "5.7412", "low": "0.00488", "high": "6748.89", "unit": "times"}
+    assert value(row) == "5.74 [0.00488, 6749] times"
+    assert value(row | {"low": "", "high": ""}) == "5.74 times"
+
+
 def test_the_manifest_says_what_made_the_run(runs, found):
     assert found["made.commits"] == "0123456789ab"
     assert found["made.dirty"] == f"1 of {len(runs)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -22,8 +23,6 @@ PHRASES = {
     "not tested": ("is not tested", "are not tested"),
 }
 """Each verdict as a verb, for one claim and for several."""
-PLACES = {"times": 2, "log density": 1}
-"""Decimals of a claim's value by unit, where they are not three."""
 
 
 def of_verdicts(audit: pd.DataFrame, claims: pd.DataFrame) -> Quotes:
@@ -62,13 +61,23 @@ def _claim(rows: pd.DataFrame) -> Quotes:
 
 def value(row: pd.Series | Mapping) -> str:
     """The value of a claim's row with its interval and unit; a fraction in percent or points."""
-    ends = [float(row[name] or "nan") for name in ("value", "low", "high")]
-    unit, places = row["unit"], PLACES.get(row["unit"], 3)
+    ends, unit = [float(row[name] or "nan") for name in ("value", "low", "high")], row["unit"]
+    if math.isnan(ends[0]):
+        return "–"
     if unit == "fraction":
-        ends, places = [100 * end for end in ends], 1
         unit = "points" if " − " in row["quantity"] else "%"
-    text = span(*ends, places=places)
-    return text if text == "–" else f"{text} {unit}"
+        text = span(*(100 * end for end in ends), places=1)
+    elif unit == "times":
+        text = _ratio(*ends)
+    else:
+        text = span(*ends, places=1 if unit == "log density" else 3)
+    return f"{text} {unit}"
+
+
+def _ratio(*ends: float) -> str:
+    """A ratio and its interval, which may span decades: three digits, from 100 on all of them."""
+    best, *around = (f"{end:#.3g}" if end < 100 else f"{end:.0f}" for end in ends)
+    return best if math.isnan(ends[1]) else f"{best} [{', '.join(around)}]"
 
 
 def _tally(verdicts: pd.Series) -> str:
