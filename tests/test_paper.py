@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from document import PAPER, asked_for, claims_asked_for, text
 from test_quotes import CONFIG, METHODS, finished_run, manifest_of, texts
 from test_tables import synthetic_runs
 from workspace import PROJECT
 
+from unlearning.claims.statements import read_claims
 from unlearning.config.parsing import parse
 from unlearning.frames import read_table
 from unlearning.metrics.names import STUDY_TABLES
@@ -29,7 +31,7 @@ from unlearning.stages.typeset import (
     typeset,
 )
 
-PAPER = PROJECT / "paper/paper.typ"
+SOURCE = re.compile(r"(\w+): \(<(\w+)>, ")  # a method and the reference that describes it
 MINI = PROJECT / "paper/reference/mini"
 SCENARIOS = ("class_removal", "homogeneous_removal")
 FIGURE = (
@@ -162,9 +164,9 @@ def test_the_embedded_run_with_its_studies_is_typeset(mini, tmp_path):
         (mini / f"figures/{name}.svg").write_text(FIGURE)
     assert typeset(PAPER, mini, mini, tmp_path / "paper.pdf") == []
     shown = words(tmp_path / "paper.pdf")
-    for name, text in texts(mini).items():
+    for name, said in texts(mini).items():
         if name in ("class_removal.duck.aus", "ablation.duck", "multiple_classes.most.duck"):
-            assert text in shown, name
+            assert said in shown, name
 
 
 def test_a_study_that_lost_a_measure_stops_the_build(mini, tmp_path):
@@ -177,42 +179,35 @@ def test_a_study_that_lost_a_measure_stops_the_build(mini, tmp_path):
 
 
 def test_every_name_in_the_document_is_known_for_the_embedded_run(mini):
-    text = PAPER.read_text(encoding="utf-8")
-    known = texts(mini)
-    plain = re.findall(r'(?<!\w)n\("([^"]+)"\)', text)
-    suffixes = re.findall(r'(?<!\w)n\(scenario \+ "([^"]+)"\)', text)
-    assert len(plain) > 60 and len(suffixes) > 15
-    optional = set(re.findall(r'known\("([^"]+)"\)', text))
-    optional |= {
-        s + o for s in SCENARIOS for o in re.findall(r'known\(scenario \+ "([^"]+)"\)', text)
-    }
-    asked = {*plain, *(scenario + suffix for scenario in SCENARIOS for suffix in suffixes)}
-    assert asked - optional <= set(known)
+    asked = asked_for("n")
+    assert len(asked) > 100
+    assert asked - asked_for("known") <= set(texts(mini))
+
+
+def test_the_document_names_claims_that_are_asked():
+    claims = {claim.claim for claim in read_claims(PROJECT / "paper/claims.yaml")}
+    named = {name.split(".")[1] for name in claims_asked_for()}
+    assert len(named) > 15 and named <= claims
 
 
 def test_no_result_is_typed_into_the_document():
-    text = PAPER.read_text(encoding="utf-8")
-    assert re.findall(r"\d+\.\d\d+", text) == []
-    assert not re.findall(r"\d ?±|± ?\d", text)
+    assert re.findall(r"\d+\.\d\d+", text()) == []
+    assert not re.findall(r"\d ?±|± ?\d", text())
 
 
 def test_every_reference_is_cited_and_every_citation_is_known():
     entries = re.findall(r"^@\w+\{(\w+),", (PAPER.parent / "references.bib").read_text(), re.M)
     assert len(entries) == len(set(entries)) > 20
-    text = PAPER.read_text(encoding="utf-8")
-    labels = set(re.findall(r"<(\w+)>", text))
-    cited = set(re.findall(r"@(\w+)", text))
-    sources = text[text.index("#let sources") : text.index("#let title-of")]
-    assert set(entries) == (cited | set(re.findall(r"<(\w+)>", sources))) & set(entries)
+    labels = set(re.findall(r"<([\w-]+)>", text()))
+    cited = set(re.findall(r"@(\w+)", text()))
+    assert set(entries) == (cited | {source for _, source in SOURCE.findall(text())}) & set(entries)
     assert cited <= set(entries) | labels
 
 
 def test_every_method_of_the_project_has_its_source_cited():
-    text = PAPER.read_text(encoding="utf-8")
-    sources = text[text.index("#let sources") : text.index("#let title-of")]
-    named = set(re.findall(r"(\w+): <", sources))
+    named = {name for name, _ in SOURCE.findall(text())}
     methods = {path.stem for path in (PROJECT / "configs/methods").glob("*.yaml")}
-    assert methods - {"original", "oracle", "original_erm", "duck_ablated"} == named
+    assert methods - {"original", "oracle", "original_erm", "duck", "duck_ablated"} == named
 
 
 def test_settings_are_those_that_the_cells_resolve(mini):

@@ -16,6 +16,7 @@ from test_tables import lose, synthetic_runs
 
 from unlearning.config.parsing import ConfigError, parse
 from unlearning.files import canonical_json, write_json
+from unlearning.report.claim_quotes import value
 from unlearning.report.facts import searches
 from unlearning.report.quotes import quotes, read_tables, typographic
 from unlearning.results.keys import IDENTITY
@@ -45,6 +46,7 @@ CLAIMS = {
     "claim": ["faster", "faster", "better", "fresh"],
     "statement": ["DUCK is faster.", "DUCK is faster.", "DUCK is better.", "DUCK is new."],
     "scenario": ["class_removal", "homogeneous_removal"] * 2,
+    "quantity": ["unlearning_seconds: oracle / duck"] * 2 + ["aus: duck − oracle", "aus: duck"],
     "value": ["3.25", "2.0", "-0.0123456", ""],
     "low": ["3.0", "", "-0.02", ""],
     "high": ["3.5", "", "-0.01", ""],
@@ -160,7 +162,9 @@ def test_the_verdict_follows_the_data(runs, tmp_path, shifts, word):
         same = oracle & (runs["train_seed"] == seed).to_numpy()
         moved.loc[mine, "aus"] = (runs.loc[same, "aus"] + shift).to_numpy()
     folder = finished_run(tmp_path, moved)
-    assert f"DUCK's AUS {word} the oracle's" in texts(folder)["class_removal.duck_oracle"]
+    found = texts(folder)
+    assert f"DUCK's AUS {word} the oracle's" in found["class_removal.duck_oracle"]
+    assert found["class_removal.duck_oracle_verdict"] in word
 
 
 def test_one_cell_is_not_judged_and_has_no_interval(runs, tmp_path):
@@ -172,6 +176,8 @@ def test_one_cell_is_not_judged_and_has_no_interval(runs, tmp_path):
     assert "±" not in found["class_removal.duck.aus"]
     assert found["class_removal.spread"] == "each row is one run and has no spread"
     assert "2 not tested" in found["class_removal.rivals"]
+    assert found["class_removal.rivals_higher"] == "0 of 2"
+    assert found["class_removal.duck_oracle_verdict"] == "not tested"
 
 
 def test_places_and_who_is_better_and_sooner(runs, tmp_path):
@@ -207,13 +213,43 @@ def test_a_run_without_a_scenario_has_no_names_of_it(runs, tmp_path):
 
 
 def test_claims_and_audit_are_counted(found):
-    assert found["claims.count"] == "3 claims"
+    assert (found["claims.count"], found["claims.asked"]) == ("3 claims", "4 times")
     assert found["claims.holding"] == "1"
-    assert found["claims.failing"] == "Against this run: (1) DUCK is better."
+    assert found["claims.failing"] == "(1) DUCK is better."
+    assert found["claims.verdicts"] == (
+        "1 holds, 1 does not hold, 1 is not told apart and 1 is not tested"
+    )
     assert found["audit.rows"] == "2"
     assert found["audit.summary"] == (
         "2 reported numbers: grade B: 1 differs; no grade: 1 ours not run."
     )
+
+
+def test_a_claim_is_quoted_with_its_verdict_and_value(found):
+    assert found["claim.better.statement"] == "DUCK is better."
+    assert found["claim.better.verdict"] == "does not hold"
+    assert found["claim.better.value"] == "−0.012 [−0.020, −0.010] AUS"
+    assert found["claim.faster.value"] == "3.25 [3.00, 3.50] times"  # of the first experiment
+    assert found["claim.faster.verdicts"] == "1 holds and 1 is not tested"
+    assert "claim.fresh.value" not in found
+
+
+@pytest.mark.parametrize(
+    ("quantity", "text"),
+    [
+        ("forget_test_accuracy: duck", "0.4 [-1.0, 1.8] %"),
+        ("aus: duck − oracle", "0.4 [-1.0, 1.8] points"),
+    ],
+)
+def test_a_fraction_is_quoted_in_percent_and_a_difference_in_points(quantity, text):
+    row = {"value": "0.004", "low": "-0.01", "high": "0.018"}
+    assert value(row | {"unit": "fraction", "quantity": quantity}) == text
+
+
+def test_a_ratio_whose_interval_spans_decades_is_quoted_with_three_digits():
+    row = {"value": "5.7412", "low": "0.00488", "high": "6748.89", "unit": "times"}
+    assert value(row) == "5.74 [0.00488, 6749] times"
+    assert value(row | {"low": "", "high": ""}) == "5.74 times"
 
 
 def test_the_manifest_says_what_made_the_run(runs, found):

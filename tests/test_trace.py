@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -13,11 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from document import asked_for, claims_asked_for
 from workspace import PROJECT
 
 from unlearning.data.catalogue import catalogue
 from unlearning.files import sha256_file
-from unlearning.metrics.aus import PAPER_SCENARIOS
 from unlearning.report import facts
 from unlearning.report.traced import Paper
 from unlearning.stages.trace import main
@@ -259,14 +258,6 @@ def test_a_column_prints_the_numbers_that_it_says_and_no_others(name):
                         assert cell.row == row and column in named.numbers, (column, named.header)
 
 
-def asked_for(how: str) -> set[str]:
-    """The names that paper.typ asks for: with `n`, or whether it is `known`."""
-    text = (PROJECT / "paper/paper.typ").read_text(encoding="utf-8")
-    of_both = re.findall(rf'\b{how}\(scenario \+ "([^"]+)"\)', text)
-    names = {f"{scenario}{name}" for scenario in PAPER_SCENARIOS for name in of_both}
-    return names | set(re.findall(rf'\b{how}\("([^"]+)"\)', text))
-
-
 def check_texts(run, names):
     """Every text of these names that the run has leads to numbers or files, and all agree."""
     paper, named = Paper(run, KNOWN), {}
@@ -284,10 +275,11 @@ def check_texts(run, names):
 
 def test_every_number_of_the_paper_is_traced_in_the_embedded_reference(monkeypatch):
     monkeypatch.chdir(PROJECT)
-    asked = asked_for("n")
-    assert len(asked) > 100
-    texts = check_texts(reference("mini"), asked)
+    asked, claims = asked_for("n"), claims_asked_for()
+    assert len(asked) > 100 and len(claims) > 40
+    texts = check_texts(reference("mini"), asked | claims)
     assert asked - set(texts) <= asked_for("known")  # which the document may do without
+    assert {name.rpartition(".")[2] for name in claims - set(texts)} <= {"value"}  # not tested
 
 
 def test_every_text_of_a_run_is_traced_and_one_of_other_tables_is_caught(traced_run, monkeypatch):
@@ -298,7 +290,7 @@ def test_every_text_of_a_run_is_traced_and_one_of_other_tables_is_caught(traced_
     tabulate(folder / "runs.csv", folder / "tables", folder / "ensembles.csv")
     for name in ("audit", "claims"):
         KNOWN[name].table(traced_run).frame.to_csv(folder / f"{name}.csv", index=False)
-    check_texts(traced_run, asked_for("n"))
+    check_texts(traced_run, asked_for("n") | claims_asked_for())
     path = folder / "tables/class_removal.json"
     table = json.loads(path.read_text(encoding="utf-8"))
     duck = next(row for row in table["rows"] if "duck" in row)

@@ -176,7 +176,7 @@ FIRST = [results("first/class_removal.txt")] if not FINISHED and JOBS.first() el
 WRITTEN = [results("report.html"), *([results("paper.pdf")] if ABOUT_DUCK else [])]
 # What audit, paper and page are made from, beside the files of the run.
 AUDITED = ["paper/reported.csv", "paper/claims.yaml", "configs/paper.yaml"]
-TYPESET = ["paper/paper.typ", "paper/references.bib", "paper/deviations.csv"]
+TYPESET = ["paper/*.typ", "paper/references.bib", "paper/deviations.csv"]
 TYPESET += ["configs/methods/*.yaml"]  # the paper says whose settings
 
 

@@ -73,8 +73,8 @@ def of_run(runs: pd.DataFrame, config: RunConfig) -> Quotes:
         "run.checksums": ", ".join(f"{name} {digest[:19]}…" for name, digest in checksums),
     }
     searched = searches(main)
-    search = "no search of its own: the files in configs/methods name each source"
-    search = f"a search: {'; '.join(searched)}" if searched else search
+    search = "the sources that the files in configs/methods name"
+    search = f"a search ({'; '.join(searched)})" if searched else search
     return {
         **facts(cells, "runs.csv"),
         **facts(settings, "config.json"),

@@ -1,6 +1,6 @@
 """Every number and verdict that the paper's prose may use, as text under a dotted name.
 
-`quotes` takes them from the tables of a run; `paper/paper.typ` asks for them by name, so that no
+`quotes` takes them from the tables of a run; `paper/*.typ` asks for them by name, so that no
 result is typed there, and each knows the numbers that it rests on. What a run does not know has
 no name: asking for it is an error. In a run of several systems the names are those of the first
 experiment.
@@ -9,14 +9,12 @@ experiment.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from unlearning.audit.words import tally
-from unlearning.claims.pages import VERDICTS
 from unlearning.config.experiment import RunConfig
 from unlearning.config.parsing import parse
 from unlearning.files import read_json
@@ -24,7 +22,8 @@ from unlearning.frames import read_table
 from unlearning.metrics.aus import PAPER_SCENARIOS
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.report import facts
-from unlearning.report.quote import Quote, Quotes, counted, listed, on, rows_of
+from unlearning.report.claim_quotes import of_verdicts
+from unlearning.report.quote import Quotes, rows_of
 from unlearning.report.scenario_quotes import of_scenario
 from unlearning.report.study_quotes import of_studies
 from unlearning.results.manifest import read_manifest
@@ -83,7 +82,7 @@ def quotes(source: str | Path, tables: Mapping[str, Table]) -> Quotes:
         texts = of_scenario(cells, scenario, here) if len(cells) else {}
         found |= {f"{scenario}.{name}": one for name, one in texts.items()}
     found |= of_studies(rows)
-    found |= _verdicts(rows["audit"], rows["claims"])
+    found |= of_verdicts(rows["audit"], rows["claims"])
     return {
         name: replace(one, text=typographic(one.text))
         for name, one in found.items()
@@ -98,39 +97,3 @@ def _of(table: pd.DataFrame, experiment: str, scenario: str) -> pd.DataFrame:
 def typographic(text: str) -> str:
     """`text` with the minus sign before a number, not a hyphen."""
     return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
-
-
-def _verdicts(audit: pd.DataFrame, claims: pd.DataFrame) -> Quotes:
-    """What audit.csv and claims.csv count."""
-    numbers, asked = len(audit), claims["claim"].nunique()
-    against = claims[claims["verdict"] == "does not hold"]
-    failing = " ".join(f"({k}) {text}" for k, text in enumerate(against["statement"].unique(), 1))
-    holding = claims.groupby("claim")["verdict"].agg(
-        lambda found: set(found) - {"not tested"} == {"holds"}
-    )
-    said = f"Asked {counted(len(claims), 'time')} of this run, {_tally(claims, VERDICTS)}."
-    judged, audited = on(claims, "verdict"), on(audit, "verdict")
-    summary = f"{counted(numbers, 'reported number')}: {tally(audit)}."
-    return {
-        "audit.rows": Quote(str(numbers), audited),
-        "audit.summary": Quote(summary, audited),
-        "claims.count": Quote(counted(asked, "claim"), judged),
-        "claims.summary": Quote(said, judged),
-        "claims.failing": Quote(
-            f"Against this run: {failing or 'none.'}", on(against, "verdict") or judged
-        ),
-        "claims.holding": Quote(str(int(holding.sum())), judged),
-    }
-
-
-def _tally(frame: pd.DataFrame, verdicts: Sequence[str]) -> str:
-    """How often each of the verdicts was given."""
-    phrases = {
-        "holds": "they hold {} times",
-        "does not hold": "do not hold {}",
-        "does not discriminate": "hold {} times but do not discriminate from doing nothing",
-        "not told apart": "are not told apart {}",
-        "not tested": "are not tested {}",
-    }
-    counts = frame["verdict"].value_counts()
-    return listed(phrases[name].format(counts.get(name, 0)) for name in verdicts)

@@ -120,11 +120,12 @@ def _beside(done: pd.DataFrame, aus: pd.DataFrame) -> Quotes:
         "place": Quote(place, on(compared, "aus_mean")),
         "time_place": Quote(by_time, on(compared, "unlearning_seconds_mean")),
         "best": Quote(best, on(done.loc[[shown.idxmax()]], "aus_mean")),
-        "rivals": _tested_rivals(aus, others),
+        **_tested_rivals(aus, others),
     }
 
 
-def _tested_rivals(aus: pd.DataFrame, others: Sequence[str]) -> Quote:
+def _tested_rivals(aus: pd.DataFrame, others: Sequence[str]) -> Quotes:
+    """How many other methods have a higher or lower AUS than DUCK, and which."""
     tested = aus.loc[[name for name in others if name in aus.index]]
     verdicts = tested["verdict"]
     groups = {name: list(verdicts.index[verdicts == name]) for name in (*APART, "not tested")}
@@ -138,7 +139,12 @@ def _tested_rivals(aus: pd.DataFrame, others: Sequence[str]) -> Quote:
     if groups["not tested"]:
         parts.append(f"{len(groups['not tested'])} not tested, for want of cells")
     text = f"Of {counted(len(verdicts), 'other method')}, by AUS against DUCK: {listed(parts)}."
-    return Quote(text, on(tested, "verdict"))
+    numbers = on(tested, "verdict")
+    counts = {
+        f"rivals_{name}": Quote(f"{len(groups[name])} of {len(verdicts)}", numbers)
+        for name in ("higher", "lower")
+    }
+    return {"rivals": Quote(text, numbers), **counts}
 
 
 def _rank(aus: pd.DataFrame) -> Quotes:
@@ -176,7 +182,11 @@ def _against_oracle(aus: pd.DataFrame) -> Quotes:
             f"DUCK's AUS {APART[found]} the oracle's: {amount} over {over} "
             f"(for {row['over']}, {p_value(row['p'])})"
         )
-    return {"duck_minus_oracle": Quote(amount, numbers), "duck_oracle": Quote(text, numbers)}
+    return {
+        "duck_minus_oracle": Quote(amount, numbers),
+        "duck_oracle": Quote(text, numbers),
+        "duck_oracle_verdict": Quote(found, on(row, "difference", "p")),
+    }
 
 
 def _attacked(attacks: pd.DataFrame) -> Quotes:
@@ -249,7 +259,7 @@ def _varied(variance: pd.DataFrame) -> Quotes:
         for name, what in named.items()
         if not math.isnan(row[name])
     ]
-    text = f"The spread of DUCK's AUS divides into {listed(parts)}."
+    text = f"the spread of DUCK's AUS divides into {listed(parts)}."
     if not parts:
-        text = "One run says nothing of what AUS varies with."
+        text = "one run says nothing of what AUS varies with."
     return {"varied": Quote(text, on(row, *named))}

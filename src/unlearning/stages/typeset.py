@@ -1,7 +1,8 @@
 """typeset: make the paper as PDF from the tables and figures of a run.
 
 Everything that the document reads is copied into one folder, which is Typst's root: the document
-with the files next to it, the run's figures, and `run.json` with quotes, tables and settings.
+with its parts and the files next to it, the run's figures, and `run.json` with quotes, tables and
+settings.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from unlearning.metrics.names import STUDY_TABLES
 from unlearning.plan.checks import resolved
 from unlearning.report import quotes
 from unlearning.report.facts import recipe
+from unlearning.results import display
 from unlearning.results.manifest import recorded_settings
 from unlearning.results.runs import read_runs, status_note
 from unlearning.tables.render import probability, span
 from unlearning.tables.table import Table
 
 BESIDE = ("references.bib", "deviations.csv")
-"""What the document reads from its own folder."""
+"""What the document reads from its own folder, beside its parts in Typst."""
 
 
 def printed(table: Table) -> list[dict[str, Any]]:
@@ -115,6 +117,7 @@ def contents(source: Path, made: Path) -> dict[str, Any]:
     return {
         "quotes": {name: one.text for name, one in quotes.quotes(source, tables).items()},
         "parts": quotes.parts(tables),
+        "names": display.METHODS | display.DATASETS | display.ARCHITECTURES | display.SCENARIOS,
         "figures": sorted(path.stem for path in (made / "figures").glob("*.svg")),
         "tables": {name: printed(tables[name]) for name in (*quotes.ALWAYS, *STUDY_TABLES)},
         "settings": settings_rows(config, recorded_settings(source)),
@@ -156,32 +159,39 @@ def audit_rows(audit: pd.DataFrame) -> list[list[str]]:
     return [[quotes.typographic(text) for text in row] for row in found]
 
 
+def prepare(document: Path, source: Path, made: Path, root: Path) -> Path:
+    """Put all that the document reads into the folder `root`, and return the document there."""
+    named = (document, *(document.with_name(name) for name in BESIDE))
+    for file in {*named, *document.parent.glob("*.typ")}:
+        shutil.copy(file, root / file.name)
+    write_json(root / "run.json", contents(source, made))
+    (root / "figures").mkdir()
+    for figure in sorted((made / "figures").glob("*.svg")):
+        shutil.copy(figure, root / "figures")
+    return root / document.name
+
+
+def fonts() -> dict[str, Any]:
+    """Which fonts Typst may use: matplotlib's, for figures that look the same on every machine."""
+    import matplotlib
+
+    folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
+    return {"font_paths": [str(folder)], "ignore_system_fonts": True}
+
+
 def typeset(document: Path, source: Path, made: Path, out: Path) -> list[str]:
     """Write the PDF, whole or not at all, and return Typst's warnings.
 
     Raises ValueError with Typst's message and the cells that are not ok if the document asks for
     what the run lacks, and FileNotFoundError for a file that is missing.
     """
-    import matplotlib
     import typst
 
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        for file in (document, *(document.with_name(name) for name in BESIDE)):
-            shutil.copy(file, root / file.name)
-        write_json(root / "run.json", contents(source, made))
-        (root / "figures").mkdir()
-        for figure in sorted((made / "figures").glob("*.svg")):
-            shutil.copy(figure, root / "figures")
-        # The figures' own font comes with matplotlib: the same glyphs on every machine.
-        fonts = Path(matplotlib.get_data_path()) / "fonts/ttf"
+    with tempfile.TemporaryDirectory() as root:
+        text = prepare(document, source, made, Path(root))
         try:
             pdf, warnings = typst.compile_with_warnings(
-                str(root / document.name),
-                root=str(root),
-                format="pdf",
-                font_paths=[str(fonts)],
-                ignore_system_fonts=True,
+                str(text), root=root, format="pdf", **fonts()
             )
         except typst.TypstError as error:
             reason = (error.diagnostic or error.message).replace(f"{root}/", "")

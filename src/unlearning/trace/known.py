@@ -78,9 +78,11 @@ def _claims(paper: Path, run: Run) -> Table:
 
 
 def _claim_values(paper: Path, run: Run, row: Row, column: str) -> pd.DataFrame:
-    """The cells' values of what the claim is about."""
+    """The cells' values of what the claim is about; none of a study that the run lacks."""
     claim = next(one for one in read_claims(paper / "claims.yaml") if one.claim == row["claim"])
     file = FILES[claim.table]
+    if not (run.folder / f"{file}.csv").is_file():
+        return pd.DataFrame()
     cells = verdicts.asked_cells(claim, run.file(file))
     place = [name for name in KEY if row[name]]
     cells = cells[(cells[place] == pd.Series(row)[place]).all(axis=1)]
