@@ -19,8 +19,9 @@ from unlearning.files import read_json, write_sealed
 from unlearning.metrics import Unmeasurable, measure, tell
 from unlearning.metrics.accuracy import by_part
 from unlearning.metrics.evaluated import check_same_images
-from unlearning.metrics.membership import logit_confidence, roc_auc, u_lira, u_lira_worst_case
+from unlearning.metrics.membership import logit_confidence, u_lira, u_lira_worst_case
 from unlearning.metrics.oracle_distance import klom
+from unlearning.metrics.roc import roc_auc
 from unlearning.plan.grid import FEWEST_SEEDS
 from unlearning.records.provenance import code_hash
 from unlearning.records.record import RECORD, load_outputs, read_record
