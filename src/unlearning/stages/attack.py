@@ -5,7 +5,6 @@ Reads stored logits only: no model, no torch.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from unlearning.metrics import measure, membership, roc, tell
 from unlearning.metrics.evaluated import train_rows
 from unlearning.records.provenance import code_hash
 from unlearning.records.record import RECORD, load_outputs, read_record
+from unlearning.runtime.options import asked
 from unlearning.seeds import seed_for
 
 FALSE_POSITIVE_RATES = np.logspace(-3, 0, 61)
@@ -55,14 +55,9 @@ class Candidates:
 
 def main(argv: list[str]) -> None:
     """Write each cell's attack metrics and ROC as JSON; of a cell that is not ok, none."""
-    parser = argparse.ArgumentParser(prog="unlearning attack", description=__doc__)
-    parser.add_argument("--folder", required=True, help="the folder in which the cells lie")
-    parser.add_argument("--cells", required=True, help="the cells as a JSON list")
-    parser.add_argument("--shadows", required=True, nargs="+", help="outputs of the shadow models")
-    parser.add_argument("--variance", required=True, help="of LiRA: per_example or global")
-    parser.add_argument("--split", required=True, help="the split (JSON)")
-    parser.add_argument("--out", required=True)
-    options = parser.parse_args(argv)
+    pool = {"required": True, "nargs": "+", "help": "outputs of the shadow models"}
+    own = {"shadows": pool, "variance": "of LiRA: per_example or global"}
+    options = asked(argv, __doc__, "folder", "cells", "split", "out", **own)
     split = read_json(options.split)
     check_split(split, options.split)
     cells = [Path(options.folder) / cell for cell in json.loads(options.cells)]
