@@ -24,7 +24,7 @@ RATES = ("lr", "lr_impair", "alpha")
 """What a panel's horizontal axis shows: the first of these that the method has."""
 KINDS = ("candidate", "published", "chosen")
 COLOURS = dict(zip(SCENARIOS, common.COLOURS, strict=False))
-MARKS = dict(zip(SCENARIOS, "os", strict=True))
+MARKS = dict(zip(SCENARIOS, "osD^", strict=True))
 ACROSS, PANEL, HEAD = 3, 1.25, 0.5  # panels a row; inches: a row of panels, the legend
 
 
