@@ -20,7 +20,7 @@ MISTAKES = {
         "test_membership.py::test_lira_is_the_likelihood_ratio_of_two_gaussians",
     ),
     "an AUC that gives ties to the members": (
-        "metrics/membership.py",
+        "metrics/roc.py",
         "return (below + up_to) / (2 * len(ranked))",
         "return up_to / len(ranked)",
         "test_membership.py::test_auc_counts_pairs_and_half_of_the_ties",
@@ -296,13 +296,13 @@ MISTAKES = {
         "test_sources.py::test_wrong_download_is_refused_and_deleted",
     ),
     "an archive that is not scanned": (
-        "data/readers.py",
-        "def _scan(",
-        "def _scan(*_): pass\ndef _unused(",
+        "data/archives.py",
+        "def scan(",
+        "def scan(*_): pass\ndef _unused(",
         "test_sources.py::test_hostile_member_is_refused",
     ),
     "any pickle is trusted": (
-        "data/readers.py",
+        "data/pickles.py",
         "_ArraysOnly(content, where)",
         "pickle.Unpickler(io.BytesIO(content), encoding='latin1')",
         "test_sources.py::test_malicious_pickle_is_refused_and_not_run",

@@ -25,19 +25,16 @@ from unlearning.config.blocks import Attacks, variance_for
 from unlearning.metrics import membership
 from unlearning.metrics.membership import (
     VARIANCES,
-    balanced_accuracy,
     lira,
     lira_offline,
     logit_confidence,
     released_attack,
     released_confidence,
-    roc_auc,
-    roc_auc_error,
     svc_attack,
-    true_positive_rates,
     u_lira,
     u_lira_worst_case,
 )
+from unlearning.metrics.roc import balanced_accuracy, roc_auc, roc_auc_error, true_positive_rates
 
 ZEROS, ONES = np.zeros(2), np.ones(2)
 

@@ -17,10 +17,11 @@ from test_methods import METHODS, REAL, equal, settings_of
 from unlearning import methods
 from unlearning.config import hyperparameters
 from unlearning.files import DamagedFile, canonical_json, load_tensors, save_tensors
-from unlearning.methods.base import Problem, Stopwatch
+from unlearning.methods.base import Problem
 from unlearning.plan import grid
 from unlearning.records.record import read_record
 from unlearning.runtime.job import run_verb
+from unlearning.runtime.stopwatch import Stopwatch
 from unlearning.training import checkpoint
 from unlearning.training.optim import SGD, Adam
 

@@ -35,7 +35,8 @@ import pytest
 import torch
 from PIL import Image
 
-from unlearning.data import download, readers, sources
+from unlearning.data import archives, download, readers, sources
+from unlearning.data.archives import UnsafeArchive
 from unlearning.data.catalogue import (
     COLUMNS,
     READER_NAMES,
@@ -47,7 +48,6 @@ from unlearning.data.catalogue import (
     catalogue,
 )
 from unlearning.data.download import DownloadError
-from unlearning.data.readers import UnsafeArchive
 from unlearning.data.sources import fetch
 from unlearning.files import load_tensors, sha256_file
 from unlearning.runtime import vision
@@ -727,7 +727,7 @@ def test_harmless_extra_member_is_accepted(reader, server, tmp_path):
 
 @pytest.mark.parametrize("reader", ARCHIVES)
 def test_bomb_is_refused(reader, server, tmp_path):
-    sample = hostile(reader, "bomb.bin", content=bytes(readers.BOMB_FLOOR + 1))
+    sample = hostile(reader, "bomb.bin", content=bytes(archives.BOMB_FLOOR + 1))
     assert sum(map(len, sample.files.values())) < 10**6
     info = server.publish(sample.info, sample.files)
     refuse(info, tmp_path, UnsafeArchive, "member 'bomb.bin' brings the unpacked size")
@@ -735,7 +735,7 @@ def test_bomb_is_refused(reader, server, tmp_path):
 
 def test_gzip_bomb_is_refused(server, tmp_path):
     files = make("idx").files | {
-        "t10k-labels-idx1-ubyte.gz": gzip.compress(bytes(readers.BOMB_FLOOR + 1), compresslevel=1)
+        "t10k-labels-idx1-ubyte.gz": gzip.compress(bytes(archives.BOMB_FLOOR + 1), compresslevel=1)
     }
     info = server.publish(describe("idx", files, 20, 10, 1, 28), files)
     refuse(info, tmp_path, UnsafeArchive, "t10k-labels.*unpacks to more than")

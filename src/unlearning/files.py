@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 PROJECT = Path(__file__).resolve().parents[2]
+METHODS = PROJECT / "configs/methods"
+"""The methods' settings files."""
 """The checkout of this library: its configs/, figures/, paper/ and workflow/ lie here."""
 REPAIR = "run `python -m unlearning verify --root RUN --delete` on the run's folder, then snakemake"
 STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)

@@ -5,8 +5,7 @@ from snakemake.utils import update_config
 
 from unlearning.config.yaml_files import read_yaml
 from unlearning.data.catalogue import catalogue, weights_catalogue
-from unlearning.config import hyperparameters
-from unlearning.files import PROJECT, canonical_json
+from unlearning.files import METHODS, PROJECT, canonical_json
 from unlearning.jobs import costs
 from unlearning.jobs.job import LOGS, OUTPUTS, files_of
 from unlearning.jobs.run import Jobs
@@ -19,7 +18,7 @@ from unlearning.results.shown import DRAWN, FIGURES, PRINTED, READ
 from unlearning.results.shown import SOURCES, STUDY_FIGURES, tables
 
 # Errors name files as they are seen from the working folder.
-METHOD_FILES = os.path.relpath(hyperparameters.FOLDER)
+METHOD_FILES = os.path.relpath(METHODS)
 CONFIG_FILE = str(workflow.configfiles[0]) if workflow.configfiles else "--config"
 
 

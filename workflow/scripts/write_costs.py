@@ -20,9 +20,9 @@ from pathlib import Path
 import pandas as pd
 
 from unlearning.config.experiment import RunConfig
-from unlearning.config.parsing import parse
+from unlearning.config.parsing import read_config
 from unlearning.data.catalogue import catalogue
-from unlearning.files import read_json, write_text
+from unlearning.files import write_text
 from unlearning.jobs import costs
 from unlearning.jobs.pace import pace, training_seconds
 
@@ -116,7 +116,7 @@ def main() -> None:
         frame = timed(*options.train)
     else:
         file = options.root / "config.json"
-        frame = measured(parse(read_json(file), str(file)), options.root)
+        frame = measured(read_config(file), options.root)
     for name in ("seconds", "low", "high"):
         frame[name] = frame[name].map("{:.4g}".format).replace("nan", "")
     old = pd.read_csv(costs.FILE, dtype=str, keep_default_na=False).set_index("kind")

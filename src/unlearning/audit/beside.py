@@ -17,8 +17,8 @@ from unlearning.audit import grades, quantities
 from unlearning.audit import reported as names
 from unlearning.audit.quantities import Movement, Quantity
 from unlearning.audit.reported import Metric, Reported
-from unlearning.config import hyperparameters
 from unlearning.config.experiment import Experiment, RunConfig
+from unlearning.files import METHODS
 from unlearning.results.runs import status_note
 
 
@@ -35,7 +35,7 @@ class Run:
     ours: RunConfig
     paper: RunConfig
     recorded: grades.Recorded = field(default_factory=dict)
-    folder: str | Path = hyperparameters.FOLDER
+    folder: str | Path = METHODS
 
     @property
     def experiments(self) -> list[Experiment]:

@@ -29,8 +29,8 @@ from unlearning.audit import reported as names
 from unlearning.audit.beside import Beside, Run, beside, movement
 from unlearning.audit.reported import Reported
 from unlearning.audit.rule import REPORTED_RUNS
-from unlearning.config import hyperparameters
 from unlearning.config.experiment import RunConfig
+from unlearning.files import METHODS
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.seeds import seed_for
 
@@ -55,7 +55,7 @@ def orders(
     paper: RunConfig,
     recorded: grades.Recorded | None = None,
     made: pd.DataFrame | None = None,
-    folder: str | Path = hyperparameters.FOLDER,
+    folder: str | Path = METHODS,
 ) -> pd.DataFrame:
     """A row (COLUMNS) for each table or figure, data set, scenario and metric of ORDERED.
 

@@ -17,6 +17,7 @@ from unlearning.audit.reported import Reported
 from unlearning.audit.rule import decide, margin, measure
 from unlearning.config import hyperparameters
 from unlearning.config.experiment import RunConfig
+from unlearning.files import METHODS
 from unlearning.metrics.names import COSTS
 from unlearning.results.runs import status_note
 
@@ -38,7 +39,7 @@ def audit(
     paper: RunConfig,
     command: str,
     recorded: grades.Recorded | None = None,
-    folder: str | Path = hyperparameters.FOLDER,
+    folder: str | Path = METHODS,
 ) -> pd.DataFrame:
     """A row (COLUMNS) for each reported number, in its own unit and in the order given.
 

@@ -32,12 +32,12 @@ from typing import Any
 from unlearning.config import spaces
 from unlearning.config.parsing import ConfigError
 from unlearning.config.yaml_files import advice, read_yaml
-from unlearning.files import PROJECT
+from unlearning.files import METHODS
 from unlearning.methods import SHARE
 from unlearning.recipe import shown
 
 CONDITIONS = ("dataset", "arch", "scenario")
-FOLDER = PROJECT / "configs/methods"
+FOLDER = METHODS
 LIKE = dict.fromkeys(("sample_removal", "subclass_removal"), "homogeneous_removal")
 """Scenarios that take the settings of another one, unless a block names them: classes stay."""
 BLOCKS = ("overrides", "borrowed", "tuned")
@@ -53,7 +53,7 @@ def resolve(
     method: str,
     cell: Mapping[str, str],
     extra: Mapping[str, Any],
-    folder: str | Path = FOLDER,
+    folder: str | Path = METHODS,
     where: str = "",
     settings_from: str = "published",
 ) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def resolve(
     return settings | extra
 
 
-def unstated(method: str, cell: Mapping[str, str], folder: str | Path = FOLDER) -> list[str]:
+def unstated(method: str, cell: Mapping[str, str], folder: str | Path = METHODS) -> list[str]:
     """The published settings of `method` in a cell whose value its source does not give.
 
     What an override sets and does not name as unstated its source gives.
@@ -88,7 +88,7 @@ def unstated(method: str, cell: Mapping[str, str], folder: str | Path = FOLDER) 
 
 
 def origin(
-    method: str, cell: Mapping[str, str], settings_from: str, folder: str | Path = FOLDER
+    method: str, cell: Mapping[str, str], settings_from: str, folder: str | Path = METHODS
 ) -> str:
     """Where the settings of `method` in a cell come from; "" if it has none to set.
 
@@ -122,19 +122,19 @@ def _meets(name: str, listed: Collection[str]) -> bool:
     return name in listed or LIKE.get(name) in listed
 
 
-def defined(method: str, scenario: str, folder: str | Path = FOLDER) -> bool:
+def defined(method: str, scenario: str, folder: str | Path = METHODS) -> bool:
     """Whether the method's paper defines it for the scenario."""
     scenarios = load(Path(folder) / f"{method}.yaml")["scenarios"]
     return scenarios is None or _meets(scenario, scenarios)
 
 
-def original_of(method: str, folder: str | Path = FOLDER) -> str:
+def original_of(method: str, folder: str | Path = METHODS) -> str:
     """The reference whose model the method starts from and is compared with."""
     return load(Path(folder) / f"{method}.yaml")["original"]
 
 
 def searched_space(
-    method: str, cell: Mapping[str, str], folder: str | Path = FOLDER
+    method: str, cell: Mapping[str, str], folder: str | Path = METHODS
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The settings that all candidates of a cell share, and the space of each round.
 
@@ -160,7 +160,7 @@ def searched_space(
 
 
 def candidates(
-    method: str, cell: Mapping[str, str], budget: int, folder: str | Path = FOLDER
+    method: str, cell: Mapping[str, str], budget: int, folder: str | Path = METHODS
 ) -> list[dict[str, Any]]:
     """The settings that a search tries in a cell: `budget` points a round, the first round first.
 
@@ -176,7 +176,7 @@ def candidates(
     ]
 
 
-def around(method: str, cell: Mapping[str, str], folder: str | Path = FOLDER) -> dict[str, Any]:
+def around(method: str, cell: Mapping[str, str], folder: str | Path = METHODS) -> dict[str, Any]:
     """What the decades of a space are around: the published settings, numbers of their type."""
     defaults = load(Path(folder) / f"{method}.yaml")["defaults"]["settings"]
     found = resolve(method, cell, {}, folder)

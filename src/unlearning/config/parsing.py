@@ -25,6 +25,7 @@ from unlearning.config.scenarios import (
     SubclassRemoval,
 )
 from unlearning.config.yaml_files import advice
+from unlearning.files import read_json
 from unlearning.recipe import Recipe, Resolution, shown
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ MOST_VALUES = 100_000
 
 class ConfigError(ValueError):
     """A setting that cannot be used; the message names file, key and what would be right."""
+
+
+def read_config(path: str | Path) -> RunConfig:
+    """The config of a run from its config.json, which was checked when it was written."""
+    return parse(read_json(path), str(path))
 
 
 def parse(

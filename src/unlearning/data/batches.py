@@ -100,6 +100,18 @@ def load_dataset(
     return Dataset(*parts, classes=facts["classes"], sha256=facts["sha256"])
 
 
+def recorded_dataset(record: Mapping[str, Any], device: str) -> Dataset:
+    """The data set that a new record states, in the form that its settings ask for."""
+    settings = record["settings"]
+    return load_dataset(
+        record["paths"]["data"],
+        settings["evaluation"],
+        device,
+        record["inputs"]["data"],
+        settings.get("normalisation"),
+    )
+
+
 def load_packed(
     path: str | Path, sha256: str | None = None
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

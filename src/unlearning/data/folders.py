@@ -15,15 +15,14 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from unlearning.data.archives import BOMB_FLOOR, reading
 from unlearning.data.catalogue import ChecksumError, DatasetInfo, FormatError
+from unlearning.data.decode import decode
 from unlearning.data.readers import (
-    BOMB_FLOOR,
     CIFAR,
     TINY,
     Content,
-    decode,
     joined,
-    reading,
     tiny_imagenet,
     unpickle_cifar,
 )

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unlearning.data.archives import DAMAGE
 from unlearning.data.catalogue import ChecksumError, DataError, DatasetInfo, FormatError, OwnImages
 from unlearning.data.folders import PARTS, SUFFIXES, kind_of, small_file, visible
-from unlearning.data.readers import DAMAGE, Content, joined
+from unlearning.data.readers import Content, joined
 from unlearning.files import sha256_file
 from unlearning.seeds import seed_for
 

@@ -14,10 +14,9 @@ from typing import Any
 import jinja2
 
 from unlearning.config.experiment import Experiment
-from unlearning.config.parsing import parse
+from unlearning.config.parsing import read_config
 from unlearning.data.catalogue import DatasetInfo
 from unlearning.deposit.actions import Action, actions
-from unlearning.files import read_json
 from unlearning.methods import ORIGINALS
 from unlearning.results.runs import read_runs
 from unlearning.results.study_files import read_studies
@@ -118,7 +117,7 @@ def cards(run: Path, datasets: Mapping[str, DatasetInfo]) -> dict[str, str]:
     datasets: the catalogue; a data set that it lacks is named only. Raises ValueError for a run
     without a cell of an original.
     """
-    config = parse(read_json(run / "config.json"), str(run / "config.json"))
+    config = read_config(run / "config.json")
     experiments = {experiment.label: experiment for experiment in config.experiments}
     found = {
         f"{one.name}.md": _card(config.run, one, experiments[one.label], datasets)

@@ -18,11 +18,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from unlearning import methods
-from unlearning.config import hyperparameters
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.data.catalogue import DatasetInfo
 from unlearning.data.superclasses import subclasses
-from unlearning.files import PROJECT
+from unlearning.files import METHODS, PROJECT
 from unlearning.jobs import job as planning
 from unlearning.jobs.job import walk
 from unlearning.jobs.run import Jobs
@@ -89,7 +88,7 @@ def jobs(
     speed: Speed,
     weights: Callable[[str, DatasetInfo], float],
     figures: Iterable[str],
-    folder: str | Path = hyperparameters.FOLDER,
+    folder: str | Path = METHODS,
 ) -> list[Job]:
     """Every job of `snakemake all` on a config whose methods all run; no search.
 

@@ -14,6 +14,7 @@ from unlearning.config import hyperparameters
 from unlearning.config.blocks import Variant
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.data.catalogue import DatasetInfo
+from unlearning.files import METHODS
 from unlearning.jobs import rules as job_rules
 from unlearning.jobs.job import GROUP, OUTPUTS, WILDCARDS, Job
 from unlearning.methods import REFERENCES
@@ -37,7 +38,7 @@ class Jobs:
         datasets: Mapping[str, DatasetInfo],
         searches: Iterable[Experiment] = (),
         root: str | None = None,
-        methods: str | Path = hyperparameters.FOLDER,
+        methods: str | Path = METHODS,
         finished: Callable[[str], bool] = lambda folder: False,
     ) -> None:
         searches = list(searches)

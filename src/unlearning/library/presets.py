@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.config import hyperparameters
+from unlearning.files import METHODS
 
 KEYS = ("dataset", "arch", "scenario", "settings_from")
 PACKAGE = Path(__file__).parents[1]
@@ -15,7 +16,7 @@ PACKAGE = Path(__file__).parents[1]
 def folder() -> Path:
     """The methods' settings files: in an installed package, or in the checkout."""
     installed = PACKAGE / "presets"
-    return installed if installed.is_dir() else PACKAGE.parents[1] / hyperparameters.FOLDER
+    return installed if installed.is_dir() else PACKAGE.parents[1] / METHODS
 
 
 def settings_of(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.metrics import aus as aus_scores
-from unlearning.metrics import membership, oracle_distance, representation
+from unlearning.metrics import membership, oracle_distance, representation, roc
 
 
 def accuracy(logits: Any, labels: Any) -> float:
@@ -50,10 +50,10 @@ homogeneous_removal_aus = on_tensors(aus_scores.homogeneous_removal_aus)
 logit_confidence = on_tensors(membership.logit_confidence)
 lira = on_tensors(membership.lira)
 lira_offline = on_tensors(membership.lira_offline)
-roc_auc = on_tensors(membership.roc_auc)
-roc_auc_error = on_tensors(membership.roc_auc_error)
-true_positive_rates = on_tensors(membership.true_positive_rates)
-balanced_accuracy = on_tensors(membership.balanced_accuracy)
+roc_auc = on_tensors(roc.roc_auc)
+roc_auc_error = on_tensors(roc.roc_auc_error)
+true_positive_rates = on_tensors(roc.true_positive_rates)
+balanced_accuracy = on_tensors(roc.balanced_accuracy)
 svc_attack = on_tensors(membership.svc_attack)
 u_lira = on_tensors(membership.u_lira)
 u_lira_worst_case = on_tensors(membership.u_lira_worst_case)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from torch import nn
 from unlearning.data.batches import Images, index_batches
 from unlearning.models.base import Classifier
 from unlearning.recipe import Strict
-from unlearning.runtime.device import synchronize
+from unlearning.runtime.stopwatch import Stopwatch
 from unlearning.training import checkpoint
 from unlearning.training.loop import Diverged, accuracy
 from unlearning.training.optim import SGD
@@ -53,40 +52,6 @@ class OptionalStop(EarlyStop):
 
     stop: Literal["test", "validation", "never"] = "never"
     forget_target: float = Field(0.01, ge=0, le=1)
-
-
-class Stopwatch:
-    """Seconds of the unlearning steps alone: the device synchronised, pauses left out."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.seconds = 0.0
-        self._since: float | None = None
-
-    def start(self) -> None:
-        """Start or resume counting."""
-        self._since = self._now()
-
-    def stop(self) -> None:
-        """Stop counting."""
-        self.seconds += self._now() - self._since
-        self._since = None
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave the block out of the count, if the watch is running."""
-        running = self._since is not None
-        if running:
-            self.stop()
-        try:
-            yield
-        finally:
-            if running:
-                self.start()
-
-    def _now(self) -> float:
-        synchronize(self.device)
-        return time.perf_counter()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.config.parsing import ConfigError
 from unlearning.config.scenarios import Scenarios
 from unlearning.data.catalogue import DatasetInfo
-from unlearning.files import canonical_json
+from unlearning.files import METHODS, canonical_json
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.models import FAMILIES
 from unlearning.plan import grid
@@ -37,7 +37,7 @@ def plan(
     raw: Any,
     file: str,
     datasets: Mapping[str, DatasetInfo],
-    folder: str | Path = hyperparameters.FOLDER,
+    folder: str | Path = METHODS,
 ) -> tuple[RunConfig, list[Experiment]]:
     """The typed config read from `file`, and the searches that it declares, as experiments.
 
@@ -67,7 +67,7 @@ def resolved(
     experiment: Experiment,
     variant: Variant,
     scenario: str,
-    folder: str | Path = hyperparameters.FOLDER,
+    folder: str | Path = METHODS,
     where: str = "",
 ) -> dict[str, Any]:
     """The hyper-parameters of a method in one experiment and scenario, its epochs capped."""
@@ -82,7 +82,7 @@ def origin(
     variant: Variant,
     experiment: Experiment,
     scenario: str,
-    folder: str | Path = hyperparameters.FOLDER,
+    folder: str | Path = METHODS,
 ) -> str:
     """Where the settings of a method come from (`hyperparameters.origin`), and if some differ."""
     cell = {"dataset": experiment.dataset, "arch": experiment.arch, "scenario": scenario}
@@ -95,7 +95,7 @@ def cap(
     experiment: Experiment,
     variant: Variant,
     scenario: str,
-    folder: str | Path = hyperparameters.FOLDER,
+    folder: str | Path = METHODS,
 ) -> dict[str, int]:
     """`published_epochs` of a method whose epochs the experiment lowers; nothing of any other."""
     free = experiment.model_copy(update={"epochs_at_most": {}})
@@ -122,7 +122,7 @@ def check_files(experiments: Iterable[Experiment], file: str) -> None:
 
 
 def check_bounds(
-    experiments: Iterable[Experiment], file: str, folder: str | Path = hyperparameters.FOLDER
+    experiments: Iterable[Experiment], file: str, folder: str | Path = METHODS
 ) -> None:
     """Raise ConfigError for a hyper-parameter that its method would refuse: all before any runs.
 

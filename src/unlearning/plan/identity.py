@@ -9,7 +9,7 @@ from typing import Any
 from unlearning.config import hyperparameters
 from unlearning.config.elsewhere import factory_file, is_factory
 from unlearning.config.experiment import Experiment
-from unlearning.files import sha256_file
+from unlearning.files import METHODS, sha256_file
 from unlearning.plan import checks
 from unlearning.plan.grid import Cell
 
@@ -45,9 +45,7 @@ def shadow(experiment: Experiment, number: int) -> dict[str, Any]:
     return _trained(experiment) | {"shadow": number}
 
 
-def unlearned(
-    experiment: Experiment, cell: Cell, folder: str | Path = hyperparameters.FOLDER
-) -> dict[str, Any]:
+def unlearned(experiment: Experiment, cell: Cell, folder: str | Path = METHODS) -> dict[str, Any]:
     """Settings of a cell: the model's facts, the forget set, the method and its settings."""
     variant = next(v for v in experiment.variants if v.name == cell.method)
     found = _model(experiment) | {
@@ -70,7 +68,7 @@ def unlearned(
     return found | checks.cap(experiment, variant, cell.scenario, folder)
 
 
-def ending_of(method: str, folder: str | Path = hyperparameters.FOLDER) -> str:
+def ending_of(method: str, folder: str | Path = METHODS) -> str:
     """What the architecture of a method's original ends in: "" or "_erm"."""
     return hyperparameters.original_of(method, folder).removeprefix("original")
 

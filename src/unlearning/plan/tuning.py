@@ -10,6 +10,7 @@ from unlearning.config.blocks import Part, Variant
 from unlearning.config.experiment import Experiment
 from unlearning.config.parsing import ConfigError
 from unlearning.config.scenarios import Scenarios
+from unlearning.files import METHODS
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.metrics.aus import SCENARIOS
 
@@ -66,7 +67,7 @@ def tuning_experiment(
     return experiment.model_copy(update=changes)
 
 
-def search(experiment: Experiment, folder: str | Path = hyperparameters.FOLDER) -> Experiment:
+def search(experiment: Experiment, folder: str | Path = METHODS) -> Experiment:
     """The search that an experiment declares, as an experiment of its own.
 
     Raises ConfigError for a method that has nothing to search; and for a search on a half of the

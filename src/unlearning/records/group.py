@@ -28,6 +28,9 @@ from unlearning.records.stored import cell_model, cell_settings
 from unlearning.runtime.device import choose_device
 from unlearning.training.loop import embed
 
+OPTIONS = ("data", "split", "folder", "cells", "threads", "out")
+"""What names a group and the file to write (runtime.options); `cells`: by method."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -88,18 +91,6 @@ def finite(features: np.ndarray) -> np.ndarray:
     if not np.isfinite(features).all():
         raise Unmeasurable("embeddings are not finite")
     return features
-
-
-def parser(verb: str, about: str) -> argparse.ArgumentParser:
-    """The options that name a group and the file to write."""
-    found = argparse.ArgumentParser(prog=f"unlearning {verb}", description=about)
-    found.add_argument("--data", required=True, help="packed data set (safetensors)")
-    found.add_argument("--split", required=True, help="the split (JSON)")
-    found.add_argument("--folder", required=True, help="the folder in which the cells lie")
-    found.add_argument("--cells", required=True, help="the cell of each method, as JSON")
-    found.add_argument("--threads", type=int, default=1)
-    found.add_argument("--out", required=True)
-    return found
 
 
 def read(options: argparse.Namespace) -> Group:

@@ -38,14 +38,16 @@ VERSION = 1
 
 def new_record(
     settings: Mapping[str, Any],
-    inputs: Mapping[str, str | Path],
+    inputs: Mapping[str, str | Path | None],
     modules: Iterable[str],
 ) -> dict[str, Any]:
     """A record of the running command: settings, inputs by hash and path, code, software, commit.
 
-    settings: the cell's own, identity included. inputs: files by role. modules: what
+    settings: the cell's own, identity included. inputs: files by role, None for one
+    that was not given. modules: what
     `provenance.code_hash` starts from. The stage adds its results.
     """
+    inputs = {role: path for role, path in inputs.items() if path}
     return {
         "version": VERSION,
         "settings": dict(settings),
@@ -113,6 +115,11 @@ def load_outputs(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of an outputs file, checked against the record beside it."""
     check_made(path, "outputs", read_record(Path(path).with_name(RECORD)))
     return load_arrays(path)
+
+
+def computed_on(device: str, precision: str) -> dict[str, Any]:
+    """What a record says of the device that computed, at the end of the work."""
+    return {"peak_memory_mb": peak_memory_mb(device), "device": device, "precision": precision}
 
 
 def peak_memory_mb(device: str) -> float:

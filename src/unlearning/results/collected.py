@@ -15,7 +15,7 @@ from typing import Any
 from unlearning.config import hyperparameters
 from unlearning.config.elsewhere import GIVEN, is_given
 from unlearning.config.experiment import Experiment, RunConfig
-from unlearning.files import read_sealed, write_text
+from unlearning.files import METHODS, read_sealed, write_text
 from unlearning.metrics import listed, names
 from unlearning.plan import grid
 from unlearning.plan.checks import origin
@@ -40,7 +40,7 @@ MAKING = ("start_code_sha256", "code_sha256")
 MEASURING = tuple(f"{stage}_code_sha256" for stage in MEASURED)
 
 
-def write(config: RunConfig, root: Path, out: Path, methods: str = hyperparameters.FOLDER) -> None:
+def write(config: RunConfig, root: Path, out: Path, methods: str = METHODS) -> None:
     """Write runs.csv, manifest.csv, roc.csv and ensembles.csv of the run in `root`.
 
     Raises ValueError for cells of different code (`refuse_mixed_code`).
@@ -57,7 +57,7 @@ def write(config: RunConfig, root: Path, out: Path, methods: str = hyperparamete
 def collect(
     config: RunConfig,
     root: Path,
-    methods: str = hyperparameters.FOLDER,
+    methods: str = METHODS,
     cells: Iterable[grid.Cell] | None = None,
 ) -> list[dict]:
     """One row a cell of the run in `root`, with the columns COLUMNS and some more.

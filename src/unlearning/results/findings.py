@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from unlearning.config import hyperparameters
 from unlearning.config.experiment import RunConfig
-from unlearning.files import read_sealed, write_text
+from unlearning.files import METHODS, read_sealed, write_text
 from unlearning.plan import grid
 from unlearning.results.collected import COLUMNS, as_csv, collect, refuse_mixed_code
 from unlearning.results.keys import CELLS, KEY
@@ -37,7 +36,7 @@ SHOWN = 3
 """Number of images whose attributions are kept pixel by pixel: the rows of a figure."""
 
 
-def write(config: RunConfig, root: Path, out: Path, methods: str = hyperparameters.FOLDER) -> None:
+def write(config: RunConfig, root: Path, out: Path, methods: str = METHODS) -> None:
     """Write studies.csv, study_manifest.csv and the FINDINGS of the run in `root`.
 
     Raises ValueError for cells of different code (`collected.refuse_mixed_code`).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import shutil
@@ -22,6 +21,7 @@ from unlearning.records.record import (
     options_of,
     read_record,
 )
+from unlearning.runtime.options import asked
 
 
 def main(argv: list[str]) -> None:
@@ -33,15 +33,17 @@ def main(argv: list[str]) -> None:
 
     A damaged file is refused, and noted beside the record to be: the next plan makes its own.
     """
-    parser = argparse.ArgumentParser(prog="unlearning adopt", description=__doc__)
-    parser.add_argument("--source", required=True, help="the other run's folder")
-    parser.add_argument("--root", required=True, help="this run's folder")
-    parser.add_argument("--folder", required=True, help="the model's, below both")
-    parser.add_argument("--record-sha256", required=True, help="the hash in the other's record")
-    parser.add_argument("--verb", required=True, help="what made it")
-    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
-    parser.add_argument("--split", help="its forget set (JSON)")
-    options = parser.parse_args(argv)
+    options = asked(
+        argv,
+        __doc__,
+        "data",
+        source="the other run's folder",
+        root="this run's folder",
+        folder="the model's, below both",
+        record_sha256="the hash in the other's record",
+        verb="what made it",
+        split={"help": "its forget set (JSON)"},
+    )
     there = source_of(options.source) / options.folder
     here = Path(options.root, options.folder)
     if not (there / RECORD).is_file():

@@ -5,7 +5,6 @@ Reads stored logits only: no model, no torch.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,11 @@ import numpy as np
 
 from unlearning.data.splits import check_split, forgotten_kind
 from unlearning.files import read_json, write_sealed
-from unlearning.metrics import measure, membership, tell
+from unlearning.metrics import measure, membership, roc, tell
 from unlearning.metrics.evaluated import train_rows
 from unlearning.records.provenance import code_hash
 from unlearning.records.record import RECORD, load_outputs, read_record
+from unlearning.runtime.options import asked
 from unlearning.seeds import seed_for
 
 FALSE_POSITIVE_RATES = np.logspace(-3, 0, 61)
@@ -55,14 +55,9 @@ class Candidates:
 
 def main(argv: list[str]) -> None:
     """Write each cell's attack metrics and ROC as JSON; of a cell that is not ok, none."""
-    parser = argparse.ArgumentParser(prog="unlearning attack", description=__doc__)
-    parser.add_argument("--folder", required=True, help="the folder in which the cells lie")
-    parser.add_argument("--cells", required=True, help="the cells as a JSON list")
-    parser.add_argument("--shadows", required=True, nargs="+", help="outputs of the shadow models")
-    parser.add_argument("--variance", required=True, help="of LiRA: per_example or global")
-    parser.add_argument("--split", required=True, help="the split (JSON)")
-    parser.add_argument("--out", required=True)
-    options = parser.parse_args(argv)
+    pool = {"required": True, "nargs": "+", "help": "outputs of the shadow models"}
+    own = {"shadows": pool, "variance": "of LiRA: per_example or global"}
+    options = asked(argv, __doc__, "folder", "cells", "split", "out", **own)
     split = read_json(options.split)
     check_split(split, options.split)
     cells = [Path(options.folder) / cell for cell in json.loads(options.cells)]
@@ -141,7 +136,7 @@ def attack(outputs: Mapping[str, np.ndarray], candidates: Candidates, seed: int)
 
     @functools.cache
     def rates() -> list[float | None]:
-        return membership.true_positive_rates(*online(), [0.01, 0.001, *FALSE_POSITIVE_RATES])
+        return roc.true_positive_rates(*online(), [0.01, 0.001, *FALSE_POSITIVE_RATES])
 
     @functools.cache
     def svc() -> dict[str, float]:
@@ -149,17 +144,17 @@ def attack(outputs: Mapping[str, np.ndarray], candidates: Candidates, seed: int)
         return membership.svc_attack(*sides, seed=seed)
 
     def offline() -> float:
-        return membership.roc_auc(*_halves(membership.lira_offline(confidence, *pool), count))
+        return roc.roc_auc(*_halves(membership.lira_offline(confidence, *pool), count))
 
     def released() -> float:
         own = membership.released_confidence(logits, labels)
         scores = membership.released_attack(own, candidates.released, candidates.trained_on)
-        return membership.roc_auc(*_halves(scores, count))
+        return roc.roc_auc(*_halves(scores, count))
 
     attacks = {
-        "lira_auc": lambda: membership.roc_auc(*online()),
-        "lira_auc_error": lambda: membership.roc_auc_error(*online()),
-        "lira_balanced_accuracy": lambda: membership.balanced_accuracy(*online()),
+        "lira_auc": lambda: roc.roc_auc(*online()),
+        "lira_auc_error": lambda: roc.roc_auc_error(*online()),
+        "lira_balanced_accuracy": lambda: roc.balanced_accuracy(*online()),
         "lira_tpr_at_1_percent": lambda: rates()[0],
         "lira_tpr_at_01_percent": lambda: rates()[1],
         "lira_offline_auc": offline,
@@ -169,8 +164,8 @@ def attack(outputs: Mapping[str, np.ndarray], candidates: Candidates, seed: int)
         "shadow_models": lambda: len(candidates.shadows),
     }
     metrics = {name: measure(gaps, name, function) for name, function in attacks.items()}
-    roc = measure(gaps, "roc", lambda: rates()[2:])
-    return {"metrics": metrics, "unmeasured": gaps, "roc": roc}
+    curve = measure(gaps, "roc", lambda: rates()[2:])
+    return {"metrics": metrics, "unmeasured": gaps, "roc": curve}
 
 
 def _halves(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

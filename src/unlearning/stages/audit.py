@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from pathlib import Path
 
@@ -13,29 +12,32 @@ from unlearning.audit.rows import audit
 from unlearning.claims.pages import section
 from unlearning.claims.statements import read_claims
 from unlearning.claims.verdicts import judge
-from unlearning.config import hyperparameters
-from unlearning.config.parsing import parse
+from unlearning.config.parsing import parse, read_config
 from unlearning.config.yaml_files import read_yaml
-from unlearning.files import PROJECT, name_in_checkout, read_json, write_text
+from unlearning.files import PROJECT, name_in_checkout, write_text
 from unlearning.results.manifest import read_manifest, recorded_settings
 from unlearning.results.runs import read_runs
+from unlearning.runtime.options import asked
 from unlearning.tables.render import markdown
 
 
 def main(argv: list[str]) -> None:
     """Write audit.csv, .md, .tex and .html, orders.csv, and claims.csv."""
-    parser = argparse.ArgumentParser(prog="unlearning audit", description=__doc__)
-    parser.add_argument("--source", required=True, help="the run: runs.csv, config.json, studies")
-    parser.add_argument("--reported", default=PROJECT / "paper/reported.csv", help="the table")
-    parser.add_argument("--claims", default=PROJECT / "paper/claims.yaml", help="the claims")
-    parser.add_argument("--paper-grid", default=PROJECT / "configs/paper.yaml", help="a config")
-    parser.add_argument("--methods", default=hyperparameters.FOLDER, help="the settings files")
-    extended = PROJECT / "configs/paper_extended.yaml"
-    parser.add_argument("--extended-grid", default=extended, help="the same with more methods")
-    parser.add_argument("--out", required=True, help="folder for the files")
-    options = parser.parse_args(argv)
+    options = asked(
+        argv,
+        __doc__,
+        *("methods", "out"),
+        source="the run: runs.csv, config.json, studies",
+        reported={"default": PROJECT / "paper/reported.csv", "help": "the table"},
+        claims={"default": PROJECT / "paper/claims.yaml", "help": "the claims"},
+        paper_grid={"default": PROJECT / "configs/paper.yaml", "help": "a config"},
+        extended_grid={
+            "default": PROJECT / "configs/paper_extended.yaml",
+            "help": "the same with more methods",
+        },
+    )
     source, out = Path(options.source), Path(options.out)
-    ours = parse(read_json(source / "config.json"), str(source / "config.json"))
+    ours = read_config(source / "config.json")
     paper = parse(read_yaml(options.paper_grid), str(options.paper_grid))
     reported, runs = read_reported(options.reported), read_runs(source / "runs.csv")
     recorded = recorded_settings(source)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from unlearning.runtime.options import verb_parser
 from unlearning.trace.compare import compare
 
 SHOWN = 50
@@ -14,11 +14,8 @@ SHOWN = 50
 
 def main(argv: list[str]) -> None:
     """Print what differs, a line each; exit status 1 if anything does, 2 if nothing compares."""
-    parser = argparse.ArgumentParser(
-        prog="unlearning compare",
-        description=__doc__,
-        epilog="python -m unlearning compare results/mini paper/reference/mini --shared",
-    )
+    parser = verb_parser(__doc__)
+    parser.epilog = "python -m unlearning compare results/mini paper/reference/mini --shared"
     parser.add_argument("one", help="a run's folder")
     parser.add_argument("other", help="another's")
     parser.add_argument("--shared", action="store_true", help="only files that both have")

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from unlearning.data.catalogue import catalogue
 from unlearning.deposit.crate import write_crate
+from unlearning.runtime.options import verb_parser
 
 
 def main(argv: list[str]) -> None:
     """Write the crate of a run as a folder."""
-    parser = argparse.ArgumentParser(
-        prog="unlearning crate",
-        description=__doc__,
-        epilog="python -m unlearning crate paper/reference/mini --out results/crate-of-mini",
-    )
+    parser = verb_parser(__doc__, "datasets")
+    parser.epilog = "python -m unlearning crate paper/reference/mini --out results/crate-of-mini"
     parser.add_argument("run", help="the run's folder: config.json, runs.csv, manifest.csv")
     parser.add_argument("--made", help="the folder with tables/ and figures/, if another")
     parser.add_argument("--full", action="store_true", help="with records, logits and models")
-    parser.add_argument("--datasets", default="configs/datasets.csv", help="the catalogue")
     parser.add_argument("--out", required=True, help="folder to write")
     options = parser.parse_args(argv)
     run, made = Path(options.run), Path(options.made or options.run)

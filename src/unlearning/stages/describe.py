@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from unlearning.data.download import expanded
 from unlearning.data.folders import PARTS
 from unlearning.data.own_images import COLOUR, Found, checksum, find, opened, pack, paths_of
 from unlearning.data.sources import measure
+from unlearning.runtime.options import verb_parser
 
 USUAL_SIZE = 32
 """Pixels a side, where the images are of several sizes or not square."""
@@ -20,7 +20,7 @@ USUAL_SIZE = 32
 
 def main(argv: list[str]) -> None:
     """Print them to stdout; nothing is written. The first unfit image is named on stderr."""
-    parser = argparse.ArgumentParser(prog="unlearning describe", description=__doc__)
+    parser = verb_parser(__doc__)
     parser.add_argument("folder", help="holds a folder a class, or such a train/ and test/")
     parser.add_argument("--name", help="of the data set; without it the folder's")
     parser.add_argument("--size", type=int, help="pixels a side that all images get")

@@ -5,7 +5,6 @@ One model for each training seed, with the oracles of the same seeds; reads stor
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -19,11 +18,13 @@ from unlearning.files import read_json, write_sealed
 from unlearning.metrics import Unmeasurable, measure, tell
 from unlearning.metrics.accuracy import by_part
 from unlearning.metrics.evaluated import check_same_images
-from unlearning.metrics.membership import logit_confidence, roc_auc, u_lira, u_lira_worst_case
+from unlearning.metrics.membership import logit_confidence, u_lira, u_lira_worst_case
 from unlearning.metrics.oracle_distance import klom
+from unlearning.metrics.roc import roc_auc
 from unlearning.plan.grid import FEWEST_SEEDS
 from unlearning.records.provenance import code_hash
 from unlearning.records.record import RECORD, load_outputs, read_record
+from unlearning.runtime.options import asked
 
 KLOM_BINS = 20
 """As published, for a hundred models; with fewer, one bin for two models."""
@@ -31,15 +32,8 @@ KLOM_BINS = 20
 
 def main(argv: list[str]) -> None:
     """Write the metrics of each method as JSON; of one with too few ok models, none."""
-    parser = argparse.ArgumentParser(prog="unlearning ensemble", description=__doc__)
-    parser.add_argument("--folder", required=True, help="the forget set's folder of runs")
-    parser.add_argument(
-        "--cells", required=True, help="each method and its cells below the folder, as JSON"
-    )
-    parser.add_argument("--split", required=True, help="the split (JSON)")
-    parser.add_argument("--variance", required=True, help="of U-LiRA: per_example or global")
-    parser.add_argument("--out", required=True)
-    options = parser.parse_args(argv)
+    variance = "of U-LiRA: per_example or global"
+    options = asked(argv, __doc__, "folder", "cells", "split", "out", variance=variance)
     split = read_json(options.split)
     check_split(split, options.split)
     cells = {

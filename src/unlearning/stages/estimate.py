@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 import json
@@ -23,6 +22,7 @@ from unlearning.jobs.pace import pace, size
 from unlearning.jobs.run import Jobs
 from unlearning.models import ERM, PRETRAINED
 from unlearning.plan.checks import plan
+from unlearning.runtime.options import asked
 
 BACKWARD = 3  # a training step costs three forward passes
 GPUS = PROJECT / "configs/gpus.csv"
@@ -41,13 +41,15 @@ PRECISIONS = ("float32", "bfloat16")
 
 def main(argv: list[str]) -> None:
     """Print the estimate."""
-    parser = argparse.ArgumentParser(prog="unlearning estimate", description=__doc__)
-    parser.add_argument("--config", required=True, help="the config: a YAML file, or JSON")
-    parser.add_argument("--costs", default=costs.FILE, help="the table of measured costs")
-    parser.add_argument("--figures", nargs="*", default=[], help="the figures that are drawn")
-    parser.add_argument("--cores", type=int, default=1, help="jobs that run at once")
-    parser.add_argument("--gpu", default="a100", help=f"the GPU, a row of {name_in_checkout(GPUS)}")
-    options = parser.parse_args(argv)
+    options = asked(
+        argv,
+        __doc__,
+        config="the config: a YAML file, or JSON",
+        costs={"default": costs.FILE, "help": "the table of measured costs"},
+        figures={"nargs": "*", "default": [], "help": "the figures that are drawn"},
+        cores={"type": int, "default": 1, "help": "jobs that run at once"},
+        gpu={"default": "a100", "help": f"the GPU, a row of {name_in_checkout(GPUS)}"},
+    )
     config = _read(options.config)
     known = catalogue() | config.own_datasets
     needs = adoption.wanted(Jobs(config, known)) if config.models else {}

@@ -21,6 +21,7 @@ from unlearning.metrics import measure
 from unlearning.metrics.representation import balanced_sample
 from unlearning.records import group
 from unlearning.records.group import Group, finite
+from unlearning.runtime.options import asked
 from unlearning.training.loop import layers
 
 LAYERS = ("embedding", "intermediate")
@@ -28,9 +29,7 @@ LAYERS = ("embedding", "intermediate")
 
 def main(argv: list[str]) -> None:
     """Write rows for features.csv and destinations.csv as JSON."""
-    parser = group.parser("examine", __doc__)
-    parser.add_argument("--settings", required=True, help="studies.Features as JSON")
-    options = parser.parse_args(argv)
+    options = asked(argv, __doc__, *group.OPTIONS, settings="studies.Features as JSON")
     found = group.read(options)
     settings = Features(**json.loads(options.settings))
     views = {name: measure(found.gaps, name, partial(view, found, name)) for name in found.models}

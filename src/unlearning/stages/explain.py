@@ -19,6 +19,7 @@ from unlearning.config.blocks import Attributions
 from unlearning.metrics import Unmeasurable, measure
 from unlearning.records import group
 from unlearning.records.group import BATCH, Group, logits_of, pixels
+from unlearning.runtime.options import asked
 from unlearning.training.loop import embed
 
 PAIRS = (("duck", "oracle"), ("original", "oracle"), ("original", "duck"))
@@ -26,9 +27,7 @@ PAIRS = (("duck", "oracle"), ("original", "oracle"), ("original", "duck"))
 
 def main(argv: list[str]) -> None:
     """Write rows for attributions.csv, and the first image's maps for attribution_maps.csv."""
-    parser = group.parser("explain", __doc__)
-    parser.add_argument("--settings", required=True, help="blocks.Attributions as JSON")
-    options = parser.parse_args(argv)
+    options = asked(argv, __doc__, *group.OPTIONS, settings="blocks.Attributions as JSON")
     settings = Attributions(**json.loads(options.settings))
     found = group.read(options)
     empty = {"attributions": [], "attribution_maps": []}

@@ -12,14 +12,14 @@ from unlearning.metrics import measure
 from unlearning.metrics.representation import balanced_sample
 from unlearning.records import group
 from unlearning.records.group import Group
+from unlearning.runtime.options import asked
 from unlearning.seeds import seed_for
 
 
 def main(argv: list[str]) -> None:
     """Write rows for maps.csv as JSON."""
-    parser = group.parser("map", __doc__)
-    parser.add_argument("--images", required=True, type=int, help="training images in the map")
-    options = parser.parse_args(argv)
+    images = {"required": True, "type": int, "help": "training images in the map"}
+    options = asked(argv, __doc__, *group.OPTIONS, images=images)
     found = group.read(options)
     rows = measure(found.gaps, "maps", lambda: embedding_map(found, options.images)) or []
     group.write(options, "map", {"maps": rows}, found.gaps)

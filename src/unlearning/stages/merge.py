@@ -6,7 +6,6 @@ and the like are made anew. All is checked before anything is copied.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 from unlearning.files import canonical_json, read_json, sha256_file, whole
 from unlearning.records.record import RECORD, check_made, input_paths, read_record
+from unlearning.runtime.options import verb_parser
 
 OF_A_PLACE = ("models", "partial", "order", "sources", "keep", "without_bfloat16")
 """Keys of a config in which parts may differ."""
@@ -31,7 +31,7 @@ ROLES = ("model", "outputs")
 
 def main(argv: list[str]) -> None:
     """Copy the parts into one folder; exit status 1, and nothing is copied, if they do not fit."""
-    parser = argparse.ArgumentParser(prog="unlearning merge", description=__doc__)
+    parser = verb_parser(__doc__)
     parser.add_argument("--into", required=True, type=Path, help="results/RUN, there or not yet")
     parser.add_argument("parts", nargs="+", type=Path, help="results/RUN of other working folders")
     options = parser.parse_args(argv)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 from unlearning.data.batches import load_packed
 from unlearning.data.patches import poisoned
 from unlearning.files import save_tensors, sha256_file, write_json
+from unlearning.runtime.options import asked
 
 
 def main(argv: list[str]) -> None:
     """Write the packed data set, and its facts with the positions of the poisoned images."""
-    parser = argparse.ArgumentParser(prog="unlearning poison", description=__doc__)
-    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
-    parser.add_argument("--settings", required=True, help="the forget set's settings as JSON")
-    parser.add_argument("--out", required=True, help="packed data set to write (safetensors)")
-    options = parser.parse_args(argv)
+    options = asked(argv, __doc__, "data", "settings", "out")
     settings = json.loads(options.settings)
     facts, arrays = load_packed(options.data)
     images, labels, positions = poisoned(

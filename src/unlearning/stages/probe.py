@@ -5,7 +5,6 @@ For all cells of one forget set and training seed, from their stored models.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from unlearning.records.provenance import code_hash
 from unlearning.records.record import RECORD, load_outputs, read_record
 from unlearning.records.stored import cell_model, cell_settings
 from unlearning.runtime.device import choose_device
+from unlearning.runtime.options import asked
 from unlearning.seeds import seed_for
 from unlearning.training.loop import embed
 
@@ -38,17 +38,8 @@ RELEARNED_WITHIN = 0.05
 
 def main(argv: list[str]) -> None:
     """Write the metrics of each cell as JSON; of a cell that is not ok, there are none."""
-    parser = argparse.ArgumentParser(prog="unlearning probe", description=__doc__)
-    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
-    parser.add_argument("--split", required=True, help="the split (JSON)")
-    parser.add_argument("--folder", required=True, help="the folder in which the cells lie")
-    parser.add_argument(
-        "--cells", required=True, help="each cell and the original it is compared with, as JSON"
-    )
-    parser.add_argument("--oracle", help="the cell of the oracle; without it no distance to it")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", required=True)
-    options = parser.parse_args(argv)
+    shared = ("data", "split", "folder", "cells", "oracle", "threads", "out")
+    options = asked(argv, __doc__, *shared)
     device = choose_device(options.threads)
     split = read_json(options.split)
     check_split(split, options.split)

@@ -6,7 +6,6 @@ metric reruns this stage and nothing before it.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from unlearning.metrics.evaluated import check_same_images
 from unlearning.metrics.oracle_distance import accuracy_gap, agreement, jensen_shannon, l2_distance
 from unlearning.records.provenance import code_hash
 from unlearning.records.record import RECORD, load_outputs, read_record
+from unlearning.runtime.options import asked
 
 PAIRWISE = {"js": jensen_shannon, "l2": l2_distance, "agreement": agreement}
 PARTS = ("forget", "retain", "test")
@@ -46,16 +46,9 @@ DISTANCES = ("accuracy_gap", *(f"{kind}_{part}" for kind in PAIRWISE for part in
 
 def main(argv: list[str]) -> None:
     """Write the metrics of each cell as JSON; of a cell that is not ok, they are null."""
-    parser = argparse.ArgumentParser(prog="unlearning score", description=__doc__)
-    parser.add_argument("--folder", required=True, help="the folder in which the cells lie")
-    parser.add_argument(
-        "--cells", required=True, help="each cell and the original it is compared with, as JSON"
-    )
-    parser.add_argument("--oracle", help="the cell of the oracle; without it no distance to it")
-    parser.add_argument("--split", required=True, help="the split (JSON)")
-    parser.add_argument("--test-half", choices=HALVES, help="the test images that count, if half")
-    parser.add_argument("--out", required=True)
-    options = parser.parse_args(argv)
+    half = {"choices": HALVES, "help": "the test images that count, if half"}
+    shared = ("folder", "cells", "oracle", "split", "out")
+    options = asked(argv, __doc__, *shared, test_half=half)
     split = read_json(options.split)
     check_split(split, options.split)
     folder = Path(options.folder)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import functools
 import json
 import shutil
 from pathlib import Path
@@ -11,43 +9,32 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unlearning.data.batches import Dataset, Images, load_dataset
+from unlearning.data.batches import Dataset, Images, recorded_dataset
 from unlearning.files import save_tensors
 from unlearning.recipe import Recipe
 from unlearning.records.entry import stage_modules
-from unlearning.records.record import new_record, peak_memory_mb, write_record
-from unlearning.runtime.device import choose_device, usable_precision
+from unlearning.records.record import computed_on, new_record, write_record
+from unlearning.runtime.device import choose_device
+from unlearning.runtime.options import asked
 from unlearning.seeds import seed_for
 from unlearning.training.loop import predict, train
-from unlearning.training.start import new_model, pretrained_weights, state_file
+from unlearning.training.start import new_model, pretrained_weights, resumable
 
 
 def main(argv: list[str]) -> None:
     """Write the shadow model's logits on all images, which it was trained on, and its record."""
-    parser = argparse.ArgumentParser(prog="unlearning shadow", description=__doc__)
-    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
-    parser.add_argument("--pretrained", help="packed weights to start from (safetensors)")
-    parser.add_argument("--settings", required=True, help="the model's settings as JSON")
-    parser.add_argument("--outputs", required=True, help="logits to write (safetensors)")
-    parser.add_argument("--record", required=True, help="record to write (JSON)")
-    options = parser.parse_args(argv)
+    options = asked(argv, __doc__, "data", "pretrained", "settings", "outputs", "record")
     settings = json.loads(options.settings)
-    modules = stage_modules("shadow", settings["arch"])
-    inputs = {"data": options.data}
-    inputs |= {"pretrained": options.pretrained} if options.pretrained else {}
-    record = new_record(settings, inputs, modules)
+    inputs = {role: getattr(options, role) for role in ("data", "pretrained")}
+    record = new_record(settings, inputs, stage_modules("shadow", settings["arch"]))
     device = choose_device(settings["threads"])
-    moments = settings.get("normalisation")
-    dataset = load_dataset(
-        options.data, settings["evaluation"], device, record["inputs"]["data"], moments
-    )
+    dataset = recorded_dataset(record, device)
     weights = pretrained_weights(settings, options.pretrained, record["inputs"])
     images = all_images(dataset)
     chosen = torch.from_numpy(half(settings["dataset"], settings["shadow"], len(images)))
 
     resume = Path(options.outputs).parent / "resume"
-    state = functools.partial(state_file, resume, record)
-    precision = usable_precision(settings["precision"], device, lambda p: state(p).exists())
+    precision, state = resumable(resume, record, device)
     parts = ("shadow", settings["dataset"], settings["arch"], settings["shadow"])
     seed = seed_for(*parts, "weights")
     model = new_model({**settings, "precision": precision}, dataset, seed, weights).to(device)
@@ -57,14 +44,12 @@ def main(argv: list[str]) -> None:
         chosen.nonzero().flatten().to(device),
         Recipe(**settings["training"]),
         seed_for(*parts, "batches"),
-        state(precision),
+        state,
     )
     record |= {
         "training_images": int(chosen.sum()),
         "training_seconds": seconds,
-        "peak_memory_mb": peak_memory_mb(device),
-        "device": device,
-        "precision": precision,
+        **computed_on(device, precision),
     }
     save_tensors(options.outputs, {"logits": predict(model, images), "trained_on": chosen})
     write_record(options.record, record, {"outputs": options.outputs})

@@ -22,14 +22,14 @@ from unlearning.metrics import Unmeasurable, measure
 from unlearning.models.base import Classifier
 from unlearning.records import group
 from unlearning.records.group import BATCH, Group, logits_of, pixels
+from unlearning.runtime.options import asked
 from unlearning.training.loop import accuracy, predict
 
 
 def main(argv: list[str]) -> None:
     """Write rows for shortcut.csv as JSON."""
-    parser = group.parser("shortcut", __doc__)
-    parser.add_argument("--attributions", help="blocks.Attributions as JSON; else none are made")
-    options = parser.parse_args(argv)
+    wanted = {"help": "blocks.Attributions as JSON; else none are made"}
+    options = asked(argv, __doc__, *group.OPTIONS, attributions=wanted)
     explained = Attributions(**json.loads(options.attributions)) if options.attributions else None
     found = group.read(options)
     rows = []

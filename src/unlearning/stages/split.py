@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 
@@ -13,6 +12,7 @@ from unlearning.data.download import expanded
 from unlearning.data.forget_lists import ListError, positions, read_list
 from unlearning.data.splits import make_split
 from unlearning.files import read_json, write_json
+from unlearning.runtime.options import asked
 
 
 def main(argv: list[str]) -> None:
@@ -21,12 +21,8 @@ def main(argv: list[str]) -> None:
     UNLEARNING_LISTS, the lists' files by their hash as JSON, is how the DAG passes where they lie:
     as no option of a rule, a list that moved makes nothing anew.
     """
-    parser = argparse.ArgumentParser(prog="unlearning split", description=__doc__)
-    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
-    parser.add_argument("--settings", required=True, help="the split's settings as JSON")
-    parser.add_argument("--list", help="the list of a sample removal, else UNLEARNING_LISTS")
-    parser.add_argument("--out", required=True)
-    options = parser.parse_args(argv)
+    own = {"help": "the list of a sample removal, else UNLEARNING_LISTS"}
+    options = asked(argv, __doc__, "data", "settings", "out", list=own)
     settings = json.loads(options.settings)
     dataset = load_dataset(options.data, settings["evaluation"])
     facts = read_json(options.data.removesuffix(".safetensors") + ".json")

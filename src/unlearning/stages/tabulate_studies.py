@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-
 from unlearning.results.study_files import IDENTITIES
+from unlearning.runtime.options import asked
 from unlearning.tables.layouts import tabulate_studies
 
 
 def main(argv: list[str]) -> None:
     """Write the tables of the studies of one run into a folder."""
-    parser = argparse.ArgumentParser(prog="unlearning tabulate_studies", description=__doc__)
-    parser.add_argument("--studies", required=True, help="studies.csv, one row a cell")
-    for kind in IDENTITIES:
-        parser.add_argument(f"--{kind}", required=True, help=f"{kind}.csv")
-    parser.add_argument("--out", required=True, help="folder for the tables")
-    paths = vars(parser.parse_args(argv))
+    files = {kind: f"{kind}.csv" for kind in ("studies", *IDENTITIES)}
+    paths = vars(asked(argv, __doc__, "out", **files))
     tabulate_studies(paths, paths.pop("out"))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import beta
 
-from unlearning.data.batches import load_dataset
+from unlearning.data.batches import recorded_dataset
 from unlearning.files import read_json, save_tensors
 from unlearning.models import build
 from unlearning.models.foreign import fitted, read, reordered
 from unlearning.records.entry import stage_modules
-from unlearning.records.record import new_record, peak_memory_mb, write_record
+from unlearning.records.record import computed_on, new_record, write_record
 from unlearning.records.stored import on_device
 from unlearning.runtime.device import choose_device, usable_precision
+from unlearning.runtime.options import asked
 from unlearning.training.loop import accuracy, check_finite
 
 
@@ -30,23 +30,15 @@ def main(argv: list[str]) -> None:
     An original whose accuracy on the test images may be chance is refused: it was trained with
     another normalisation, or its outputs are in another order, or it is of other data.
     """
-    parser = argparse.ArgumentParser(prog="unlearning take", description=__doc__)
-    parser.add_argument("--weights", required=True, help="the file (.safetensors, .pth or .pt)")
-    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
-    parser.add_argument("--settings", required=True, help="the model's settings as JSON")
-    parser.add_argument("--model", required=True, help="weights to write (safetensors)")
-    parser.add_argument("--record", required=True, help="record to write (JSON)")
-    options = parser.parse_args(argv)
+    shared = ("data", "settings", "model", "record")
+    options = asked(argv, __doc__, *shared, weights="the file (.safetensors, .pth or .pt)")
     settings, path = json.loads(options.settings), options.weights
     inputs = {"data": options.data, "weights": path}
     record = new_record(settings, inputs, stage_modules("take", settings["arch"]))
     if record["inputs"]["weights"] != settings["weights_sha256"]:
         raise ValueError(f"{path} was replaced since this was planned: run again")
     device = choose_device(settings["threads"])
-    moments = settings.get("normalisation")
-    dataset = load_dataset(
-        options.data, settings["evaluation"], device, record["inputs"]["data"], moments
-    )
+    dataset = recorded_dataset(record, device)
     precision = usable_precision(settings["precision"], device)
     shape = dataset.classes, dataset.train.shape[0]
     model = build(settings["arch"], *shape, precision=precision)
@@ -65,9 +57,7 @@ def main(argv: list[str]) -> None:
         "training_seconds": None,
         "train_accuracy": accuracy(model, dataset.train),
         "test_accuracy": test,
-        "peak_memory_mb": peak_memory_mb(device),
-        "device": device,
-        "precision": precision,
+        **computed_on(device, precision),
     }
     save_tensors(options.model, model.state_dict())
     write_record(options.record, record, {"model": options.model})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 from unlearning.files import PROJECT
 from unlearning.report.traced import Paper
 from unlearning.results.manifest import INPUTS
+from unlearning.runtime.options import verb_parser
 from unlearning.trace.known import known_tables
 from unlearning.trace.numbers import trace
 from unlearning.trace.run import NotFound, Run
@@ -120,11 +120,8 @@ def _model(model: dict[str, Any]) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Print where a number is from; exit status 1 if anything does not agree, 2 if unknown."""
-    parser = argparse.ArgumentParser(
-        prog="unlearning trace",
-        description=__doc__,
-        epilog="python -m unlearning trace results/mini class_removal duck aus",
-    )
+    parser = verb_parser(__doc__)
+    parser.epilog = "python -m unlearning trace results/mini class_removal duck aus"
     parser.add_argument("run", help="the run's folder: runs.csv, manifest.csv, config.json")
     parser.add_argument("table", help="class_removal, statistics, …, audit, claims, or paper")
     parser.add_argument(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import functools
 import json
 import shutil
 from collections.abc import Mapping
@@ -12,45 +10,36 @@ from typing import Any
 
 import torch
 
-from unlearning.data.batches import Dataset, load_dataset
+from unlearning.data.batches import Dataset, recorded_dataset
 from unlearning.data.splits import check_split, retained
 from unlearning.files import read_json, save_tensors
 from unlearning.recipe import Recipe
 from unlearning.records.entry import stage_modules
-from unlearning.records.record import new_record, peak_memory_mb, write_record
-from unlearning.runtime.device import choose_device, usable_precision
+from unlearning.records.record import computed_on, new_record, write_record
+from unlearning.runtime.device import choose_device
+from unlearning.runtime.options import asked
 from unlearning.seeds import seed_for
 from unlearning.training.loop import accuracy, train
-from unlearning.training.start import new_model, pretrained_weights, state_file
+from unlearning.training.start import new_model, pretrained_weights, resumable
 
 
 def main(argv: list[str]) -> None:
     """Write the model and its record; an interrupted training resumes."""
-    parser = argparse.ArgumentParser(prog="unlearning train", description=__doc__)
-    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
-    parser.add_argument("--split", help="split whose forget set is left out: trains an oracle")
-    parser.add_argument("--pretrained", help="packed weights to start from (safetensors)")
-    parser.add_argument("--settings", required=True, help="the model's settings as JSON")
-    parser.add_argument("--model", required=True, help="weights to write (safetensors)")
-    parser.add_argument("--record", required=True, help="record to write (JSON)")
-    options = parser.parse_args(argv)
+    left_out = {"help": "split whose forget set is left out: trains an oracle"}
+    shared = ("data", "pretrained", "settings", "model", "record")
+    options = asked(argv, __doc__, *shared, split=left_out)
     settings = json.loads(options.settings)
     if ("split" in settings) != (options.split is not None):
         raise ValueError("an oracle needs --split and settings that name it; an original neither")
-    inputs = {"data": options.data} | ({"split": options.split} if options.split else {})
-    inputs |= {"pretrained": options.pretrained} if options.pretrained else {}
+    inputs = {role: getattr(options, role) for role in ("data", "split", "pretrained")}
     record = new_record(settings, inputs, stage_modules("train", settings["arch"]))
     device = choose_device(settings["threads"])
-    moments = settings.get("normalisation")
-    dataset = load_dataset(
-        options.data, settings["evaluation"], device, record["inputs"]["data"], moments
-    )
+    dataset = recorded_dataset(record, device)
     weights = pretrained_weights(settings, options.pretrained, record["inputs"])
     indices = _indices(dataset, options.split).to(device)
 
     resume = Path(options.model).parent / "resume"
-    state = functools.partial(state_file, resume, record)
-    precision = usable_precision(settings["precision"], device, lambda p: state(p).exists())
+    precision, state = resumable(resume, record, device)
     seed = seed_for(*identity(settings), "weights")
     model = new_model({**settings, "precision": precision}, dataset, seed, weights).to(device)
     seconds = train(
@@ -59,16 +48,14 @@ def main(argv: list[str]) -> None:
         indices,
         Recipe(**settings["training"]),
         seed_for(*identity(settings), "batches"),
-        state(precision),
+        state,
     )
     record |= {
         "training_images": len(indices),
         "training_seconds": seconds,
         "train_accuracy": accuracy(model, dataset.train, indices),
         "test_accuracy": accuracy(model, dataset.test),
-        "peak_memory_mb": peak_memory_mb(device),
-        "device": device,
-        "precision": precision,
+        **computed_on(device, precision),
     }
     save_tensors(options.model, model.state_dict())
     write_record(options.record, record, {"model": options.model})

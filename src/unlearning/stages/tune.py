@@ -6,7 +6,6 @@ cell that diverged or failed counts as AUS 0.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -20,11 +19,12 @@ import pandas as pd
 
 from unlearning.config import hyperparameters, spaces
 from unlearning.config.experiment import Experiment
-from unlearning.config.parsing import parse
-from unlearning.files import canonical_json, read_json, write_text
+from unlearning.config.parsing import read_config
+from unlearning.files import METHODS, canonical_json, write_text
 from unlearning.plan import grid, tuning
 from unlearning.plan.tuning import PUBLISHED
 from unlearning.results.collected import collect
+from unlearning.runtime.options import asked
 from unlearning.tables.fields import SCORE, Field, count, number, text
 from unlearning.tables.layout import Layout
 from unlearning.tables.render import plus_minus
@@ -52,14 +52,9 @@ COLUMNS = [
 
 def main(argv: list[str]) -> None:
     """Write the trace of a search: one row a candidate, dataset, architecture and scenario."""
-    parser = argparse.ArgumentParser(prog="unlearning tune", description=__doc__)
-    parser.add_argument("--config", required=True, help="the run's resolved config (JSON)")
-    parser.add_argument("--root", required=True, help="the run's folder")
-    parser.add_argument("--methods", default=hyperparameters.FOLDER, help="the settings files")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--table", required=True, help="stem of the table to write")
-    options = parser.parse_args(argv)
-    config = parse(read_json(options.config), options.config)
+    shared = ("config", "root", "methods", "out")
+    options = asked(argv, __doc__, *shared, table="stem of the table to write")
+    config = read_config(options.config)
     found = []
     for experiment in config.experiments:
         if experiment.tuning:
@@ -86,7 +81,7 @@ def reported(experiment: Experiment) -> set[tuple]:
 def trace(
     rows: Iterable[Mapping[str, Any]],
     search: Experiment,
-    folder: str | Path = hyperparameters.FOLDER,
+    folder: str | Path = METHODS,
     shown: Iterable[tuple] = (),
 ) -> list[dict[str, Any]]:
     """The candidates, ranked by their objective within each method and scenario.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
-import functools
 import json
 import os
 import shutil
@@ -16,7 +14,7 @@ import numpy as np
 import torch
 
 from unlearning import methods
-from unlearning.data.batches import Dataset, load_dataset
+from unlearning.data.batches import Dataset, recorded_dataset
 from unlearning.data.splits import check_split, given, retained
 from unlearning.files import DamagedFile, load_tensors, read_json, save_tensors
 from unlearning.library.run import run, typed
@@ -27,17 +25,18 @@ from unlearning.records.entry import stage_modules
 from unlearning.records.record import (
     RECORD,
     check_made,
+    computed_on,
     new_record,
-    peak_memory_mb,
     read_record,
     write_record,
 )
 from unlearning.records.stored import load_model
-from unlearning.runtime.device import choose_device, usable_precision
+from unlearning.runtime.device import choose_device
+from unlearning.runtime.options import asked
 from unlearning.seeds import seed_for
 from unlearning.training.loop import Diverged, accuracy, predict
 from unlearning.training.optim import SGD
-from unlearning.training.start import state_file
+from unlearning.training.start import resumable
 
 WARM_UP_BATCH = 128
 ONE_IMAGE = "Expected more than 1 value per channel when training"
@@ -64,22 +63,14 @@ def main(argv: list[str]) -> None:
     UNLEARNING_UNTIMED=1 is for a run beside other work: its seconds are no times to compare. The
     record keeps them as `wall_seconds`, and the two spans stay empty.
     """
-    parser = argparse.ArgumentParser(prog="unlearning unlearn", description=__doc__)
-    parser.add_argument("--data", required=True, help="packed data set (safetensors)")
-    parser.add_argument("--split", required=True, help="split to forget (JSON)")
-    parser.add_argument("--start", required=True, help="weights to start from (safetensors)")
-    parser.add_argument("--start-record", required=True, help="their record (JSON)")
-    parser.add_argument(
-        "--evaluated", help="the start's logits on all images, as the verb `evaluate` wrote them"
+    options = asked(
+        argv,
+        __doc__,
+        *("data", "split", "start", "start_record", "settings", "model", "outputs", "record"),
+        evaluated={"help": "the start's logits on all images, as the verb `evaluate` wrote them"},
     )
-    parser.add_argument("--settings", required=True, help="the cell's settings as JSON")
-    parser.add_argument("--model", required=True, help="weights to write (safetensors)")
-    parser.add_argument("--outputs", required=True, help="logits and labels to write (safetensors)")
-    parser.add_argument("--record", required=True, help="record to write (JSON)")
-    options = parser.parse_args(argv)
     settings = json.loads(options.settings)
-    inputs = {"data": options.data, "split": options.split, "start": options.start}
-    inputs |= {"evaluated": options.evaluated} if options.evaluated else {}
+    inputs = {role: getattr(options, role) for role in ("data", "split", "start", "evaluated")}
     modules = stage_modules("unlearn", settings["start_arch"], settings["base_method"])
     record = new_record(settings, inputs, modules)
     start = read_record(options.start_record)
@@ -87,20 +78,16 @@ def main(argv: list[str]) -> None:
     stated = _evaluated_record(options.evaluated, settings, record["inputs"])
     evaluated = load_tensors(options.evaluated) if options.evaluated else None
     device = choose_device(settings["threads"])
-    moments = settings.get("normalisation")
-    dataset = load_dataset(
-        options.data, settings["evaluation"], device, record["inputs"]["data"], moments
-    )
+    dataset = recorded_dataset(record, device)
     split = read_json(options.split)
     check_split(split, options.split)
 
     method = methods.load(settings["base_method"])
     resume = Path(options.model).parent / "resume"
-    state = functools.partial(state_file, resume, record)
-    precision = usable_precision(settings["precision"], device, lambda p: state(p).exists())
+    precision, state = resumable(resume, record, device)
     built = {**settings, "precision": precision}
     model = load_model(built, dataset, options.start)
-    problem = _problem(settings, dataset, split, method.TOUCHES, state(precision))
+    problem = _problem(settings, dataset, split, method.TOUCHES, state)
     hyperparameters = typed(settings["base_method"], settings["hyperparameters"], problem)
     if "surrogate" in method.TOUCHES:
         problem.surrogate = method.surrogates(hyperparameters, dataset.train)
@@ -149,9 +136,7 @@ def main(argv: list[str]) -> None:
         "resumed": problem.resumed,
         "forget_accuracy_by_epoch": problem.history,
         "stop_reference": problem.reference,
-        "peak_memory_mb": peak_memory_mb(device),
-        "device": device,
-        "precision": precision,
+        **computed_on(device, precision),
     }
     made = {"model": options.model, "outputs": options.outputs}
     write_record(options.record, record, made)

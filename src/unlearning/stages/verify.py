@@ -8,7 +8,6 @@ figures and other CSV files state no hash: they are made again from these.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from unlearning.files import (
     sha256_file,
 )
 from unlearning.records.record import RECORD, check_made, input_paths, read_record
+from unlearning.runtime.options import asked
 
 ROLES = ("model", "outputs")
 UNSEALED = ("config.json", "ro-crate-metadata.json")
@@ -33,15 +33,16 @@ UNTOUCHED = ("logs", "tables", "figures", "report", "audit", "crate", "full_crat
 
 def main(argv: list[str]) -> None:
     """Print a line a problem and a count; the status is 1 if there is any."""
-    parser = argparse.ArgumentParser(prog="unlearning verify", description=__doc__)
-    parser.add_argument("--root", required=True, type=Path, help="the run's folder")
-    parser.add_argument("--data", default="data", type=Path, help="folder of the packed data sets")
-    parser.add_argument(
-        "--delete",
-        action="store_true",
-        help="remove what is wrong: the next snakemake makes it and what depends on it",
+    options = asked(
+        argv,
+        __doc__,
+        root={"required": True, "type": Path, "help": "the run's folder"},
+        data={"default": "data", "type": Path, "help": "folder of the packed data sets"},
+        delete={
+            "action": "store_true",
+            "help": "remove what is wrong: the next snakemake makes it and what depends on it",
+        },
     )
-    options = parser.parse_args(argv)
     if not options.root.is_dir():
         raise DamagedFile(options.root, "no such folder")
     found = Check(options.root, options.data)

@@ -12,9 +12,8 @@ import pandas as pd
 from unlearning.audit import quantities, reported, rows
 from unlearning.claims import pages, verdicts
 from unlearning.claims.statements import FILES, read_claims
-from unlearning.config.parsing import parse
+from unlearning.config.parsing import parse, read_config
 from unlearning.config.yaml_files import read_yaml
-from unlearning.files import read_json
 from unlearning.results.keys import IDENTITY, KEY
 from unlearning.results.manifest import recorded_settings
 from unlearning.tables import basis
@@ -55,7 +54,7 @@ def _audit(paper: Path, grid: Path, run: Run) -> Table:
     whole = parse(read_yaml(grid), str(grid))
     numbers = reported.read_reported(paper / "reported.csv")
     recorded = recorded_settings(run.folder)
-    config = parse(read_json(ours), str(ours))
+    config = read_config(ours)
     found = rows.audit(numbers, run.runs, config, whole, "", recorded)
     return Table("audit", "Audit", "Nothing was reported", plain(found))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,24 @@ from unlearning.data.batches import Dataset, load_packed
 from unlearning.files import canonical_json, sha256_text
 from unlearning.models import ERM, PRETRAINED, build
 from unlearning.models.base import Classifier, Weights
+from unlearning.runtime.device import usable_precision
 
 
 def state_file(folder: Path, record: Mapping[str, Any], precision: str) -> Path:
     """Where a job keeps what it resumes from: a name for its settings, inputs, code, precision."""
     made_by = [record["settings"], record["inputs"], record["code_sha256"], precision]
     return folder / f"{sha256_text(canonical_json(made_by))[:16]}.safetensors"
+
+
+def resumable(folder: Path, record: Mapping[str, Any], device: str) -> tuple[str, Path]:
+    """The precision that a job computes in, and the file in which it saves its state.
+
+    A job that has saved a state in one precision goes on in it (`usable_precision`).
+    """
+    state = functools.partial(state_file, folder, record)
+    wanted = record["settings"]["precision"]
+    precision = usable_precision(wanted, device, lambda p: state(p).exists())
+    return precision, state(precision)
 
 
 def pretrained_weights(
