@@ -16,6 +16,7 @@ from unlearning.audit.rows import COLUMNS as AUDIT
 from unlearning.claims.verdicts import COLUMNS as CLAIMS
 from unlearning.report.answer import failing, sentence
 from unlearning.report.checks import checks
+from unlearning.report.judged import number
 from unlearning.report.marks import WIDTH, Scale, against_bound, beside_reported
 from unlearning.report.plot import drawing
 from unlearning.report.points import facets, kind_of, panels
@@ -218,6 +219,14 @@ def test_the_forest_keeps_what_lies_beyond_its_scale_at_the_edge():
     assert "circle" not in beside_reported(row(ours=""), scale, "said")
     assert beside_reported(row(reported=""), scale, "said") == ""
     assert Scale.around([math.nan]) is None and Scale.around([2.0]) == Scale(1.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("0.012345", "0.0123"), ("2.8e-17", "0"), ("-1e-18", "0"), ("1e-9", "1e-09"), ("", "–")],
+)
+def test_numbers_have_three_digits_and_zero_is_zero(text, said):
+    assert number(text) == said
 
 
 def changed(folder: Path, made: Path, change) -> str:

@@ -120,9 +120,12 @@ def traces(text: str, traced: set[tuple]) -> str:
 
 
 def number(text: str, show: Callable[[float], str] = "{:.3g}".format) -> str:
-    """A number to three significant digits, or as `show` has it; – where there is none."""
+    """A number to three significant digits, or as `show` has it; – where there is none.
+
+    What is left of zero by rounding (2.8e-17) is zero.
+    """
     try:
-        return show(float(text))
+        return show(round(float(text), 12) + 0.0)
     except ValueError:
         return text or "–"
 
