@@ -183,17 +183,6 @@ def sheet(width: float, heights: list[float]) -> tuple[Figure, list[SubFigure]]:
     return figure, list(parts) if len(heights) > 1 else [parts]
 
 
-def legend_columns(labels: list[str], width: float) -> int:
-    """How many columns the labels fit into, in a legend of `width` inches filled by columns."""
-    for columns in range(min(6, len(labels)), 1, -1):
-        rows, longer = divmod(len(labels), columns)  # the first columns are one label longer
-        ends = [k * rows + min(k, longer) for k in range(columns + 1)]
-        stacks = [labels[start:end] for start, end in itertools.pairwise(ends)]
-        if sum(0.42 + 0.053 * max(map(len, stack)) for stack in stacks) < width:
-            return columns
-    return 1
-
-
 def stress(axes: plt.Axes, methods: list[str]) -> None:
     """Write the prominent ones of the methods beside the rows in bold."""
     for label, method in zip(axes.get_yticklabels(), methods, strict=True):

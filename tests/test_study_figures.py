@@ -149,6 +149,16 @@ def drawn(name: str, table: pd.DataFrame, where: Path):
     return importlib.import_module(name).draw(read(name, table, where))
 
 
+_usual: dict[str, tuple] = {}
+
+
+def usual(name: str, where: Path):
+    """The figure of its table with holes, drawn once: look at it and change nothing."""
+    if name not in _usual:
+        _usual[name] = drawn(name, TABLES[name](), where)
+    return _usual[name]
+
+
 def marks(axes, *markers: str) -> list[tuple[float, float, str]]:
     """x, y and colour of every marked point, of the given markers if any."""
     return [
@@ -268,14 +278,14 @@ TOLD = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_missing_and_how_many_there_are_is_told(name, tmp_path):
-    said = texts(drawn(name, TABLES[name](), tmp_path)[0])
+    said = texts(usual(name, tmp_path)[0])
     assert [part for part in TOLD[name] if part not in said] == []
 
 
 @pytest.mark.parametrize("name", ["ablation", "architectures", "multiple_classes"])
 def test_means_of_cells_agree_with_an_independent_computation(name, tmp_path):
     table = TABLES[name]()
-    _, numbers = drawn(name, table, tmp_path)
+    _, numbers = usual(name, tmp_path)
     means = numbers[numbers["n"].notna()]
     assert len(means) > 20
     known = ["scenario", "arch", "method", "classes_removed"]
@@ -310,7 +320,7 @@ def pairs(figure, numbers: pd.DataFrame):
 
 def test_an_ablation_draws_exactly_its_csv_each_variant_in_its_row(tmp_path):
     common = importlib.import_module("common")
-    figure, numbers = drawn("ablation", TABLES["ablation"](), tmp_path)
+    figure, numbers = usual("ablation", tmp_path)
     for left, right, score, rest in pairs(figure, numbers):
         names = rows_of(left)
         assert names[:3] == ["DUCK", "Oracle", "Original"]
@@ -332,7 +342,7 @@ def test_an_ablation_draws_exactly_its_csv_each_variant_in_its_row(tmp_path):
 
 def test_architectures_draw_exactly_their_csv_each_in_its_row(tmp_path):
     common = importlib.import_module("common")
-    figure, numbers = drawn("architectures", TABLES["architectures"](), tmp_path)
+    figure, numbers = usual("architectures", tmp_path)
     looks = common.looks(["original", "oracle", "fine_tuning", "duck"])
     for left, right, score, rest in pairs(figure, numbers):
         names = rows_of(left)
@@ -355,8 +365,7 @@ def test_two_experiments_on_one_architecture_have_a_row_each(tmp_path):
 
 
 def test_many_classes_are_lines_through_the_csv_in_bands_of_one_sd(tmp_path):
-    table = TABLES["multiple_classes"]()
-    figure, numbers = drawn("multiple_classes", table, tmp_path)
+    figure, numbers = usual("multiple_classes", tmp_path)
     common = importlib.import_module("common")
     looks = common.looks(numbers["method"])
     metrics = ("retain_test_accuracy", "aus", "forget_test_accuracy")
@@ -383,7 +392,7 @@ def test_many_classes_are_lines_through_the_csv_in_bands_of_one_sd(tmp_path):
 
 
 def test_a_line_is_broken_where_a_method_has_no_result(tmp_path):
-    figure, _ = drawn("multiple_classes", TABLES["multiple_classes"](), tmp_path)
+    figure, _ = usual("multiple_classes", tmp_path)
     lines = {line.get_marker(): line for line in figure.axes[1].lines}
     assert list(lines["s"].get_xdata()) == [1, 2, 3, 5, 7, 8]
     assert list(np.isnan(lines["s"].get_ydata())) == [False, False, True, False, False, False]
@@ -403,7 +412,7 @@ def test_points_without_neighbours_have_bars_for_bands(tmp_path):
 
 def test_attributions_draw_exactly_their_csv(tmp_path):
     table = TABLES["attributions"]()
-    figure, numbers = drawn("attributions", table, tmp_path)
+    figure, numbers = usual("attributions", tmp_path)
     for axes, output in zip(figure.axes, ("true", "assigned"), strict=True):
         names = [name.lower().replace(" – ", "~") for name in rows_of(axes)]
         own = numbers[numbers["output"] == output]
@@ -446,8 +455,7 @@ def test_means_and_intervals_of_attributions_agree_with_the_closed_form(tmp_path
 
 
 def test_a_shortcut_draws_exactly_its_csv(tmp_path):
-    table = TABLES["shortcut"]()
-    figure, numbers = drawn("shortcut", table, tmp_path)
+    figure, numbers = usual("shortcut", tmp_path)
     names = [name.removesuffix(" (poisoned)").lower() for name in rows_of(figure.axes[0])]
     assert names == ["original", "duck", "oracle"]
     answer = importlib.import_module("shortcut").ANSWER
@@ -476,7 +484,7 @@ def test_a_shortcut_draws_exactly_its_csv(tmp_path):
 
 def test_means_of_a_shortcut_agree_with_an_independent_computation(tmp_path):
     table = TABLES["shortcut"]()
-    _, numbers = drawn("shortcut", table, tmp_path)
+    _, numbers = usual("shortcut", tmp_path)
     means = numbers[numbers["kind"] == "mean"]
     assert len(means) == 3 * 5
     for row in means.itertuples():

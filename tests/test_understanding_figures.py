@@ -106,6 +106,16 @@ def drawn(name: str, frame: pd.DataFrame, where):
     return script.draw(script.read(where / f"{name}.csv"))
 
 
+_usual: dict[str, tuple] = {}
+
+
+def usual(name: str, where):
+    """The figure of its case and its numbers, drawn once: look at it and change nothing."""
+    if name not in _usual:
+        _usual[name] = drawn(name, CASES[name](), where)
+    return _usual[name]
+
+
 def curves(axes, colour=None, marker=None) -> list[set[tuple[float, float]]]:
     """The points of each line of the panel, of one colour or marker if it is given."""
     return [
@@ -172,7 +182,7 @@ def test_one_changed_value_changes_the_numbers(name, tmp_path):
 
 def test_density_means_and_errors_agree_with_an_independent_computation(tmp_path):
     frame = features()
-    _, table = drawn("density", frame, tmp_path)
+    _, table = usual("density", tmp_path)
     groups = frame[frame["measure"] == "log_density"].groupby(
         ["layer", "model", "part", "percentile"]
     )
@@ -194,7 +204,7 @@ def test_density_means_and_errors_agree_with_an_independent_computation(tmp_path
 @pytest.mark.parametrize("part", ["forget", "retain"])
 def test_density_draws_its_csv_in_the_colour_of_each_part(part, tmp_path):
     common = importlib.import_module("common")
-    figure, table = drawn("density", features(), tmp_path)
+    figure, table = usual("density", tmp_path)
     colour = getattr(common, part.upper())
     for place, layer in enumerate(("embedding", "intermediate")):
         left, right = figure.axes[2 * place : 2 * place + 2]
@@ -215,7 +225,7 @@ def test_density_draws_its_csv_in_the_colour_of_each_part(part, tmp_path):
 
 
 def test_density_boxes_stand_model_by_model_with_their_median(tmp_path):
-    figure, table = drawn("density", features(), tmp_path)
+    figure, table = usual("density", tmp_path)
     cells = table[(table["kind"] == "cell") & (table["layer"] == "embedding")]
     medians = cells.groupby(["model", "part"])["log_density"].median()
     thick = [line for line in figure.axes[0].lines if line.get_linewidth() == 1.6]
@@ -248,7 +258,7 @@ def test_a_density_that_is_missing_is_told(tmp_path):
 
 def test_destinations_draw_the_mean_share_over_every_seed(tmp_path):
     frame = destinations()
-    figure, table = drawn("destinations", frame, tmp_path)
+    figure, table = usual("destinations", tmp_path)
     panels = [("original", "centroid"), ("duck", "centroid"), ("oracle", "prediction")]
     for axes, (model, by) in zip(figure.axes, panels, strict=False):
         (image,) = axes.images
@@ -269,7 +279,7 @@ def test_destinations_draw_the_mean_share_over_every_seed(tmp_path):
 
 
 def test_destinations_write_large_shares_and_mark_the_removed_class(tmp_path):
-    figure, table = drawn("destinations", destinations(), tmp_path)
+    figure, table = usual("destinations", tmp_path)
     removed = {0: 0, 2: 1}
     for axes, (model, own) in zip(figure.axes, table.groupby("model", sort=False), strict=False):
         large = own[own["share_percent"] >= 5]
@@ -296,7 +306,7 @@ def test_a_share_must_be_a_fraction(tmp_path):
 def test_embedding_maps_draw_the_first_map_model_by_model(tmp_path):
     common = importlib.import_module("common")
     frame = maps()
-    figure, table = drawn("embedding_maps", frame, tmp_path)
+    figure, table = usual("embedding_maps", tmp_path)
     first = frame[frame["split"] == "class-2"]
     assert set(table["split"]) == {"class-2"}
     assert "the first of 2 maps" in texts(figure) and "n = 20 forgotten and 15" in texts(figure)
@@ -315,7 +325,7 @@ def test_embedding_maps_draw_the_first_map_model_by_model(tmp_path):
 
 def test_embedding_maps_write_classes_at_their_median(tmp_path):
     frame = maps()
-    figure, _ = drawn("embedding_maps", frame, tmp_path)
+    figure, _ = usual("embedding_maps", tmp_path)
     for axes, model in zip(figure.axes, MODELS, strict=True):
         written = {text.get_text(): text.xy for text in axes.texts}
         assert set(written) == {"0", "1", "3"}
@@ -326,7 +336,7 @@ def test_embedding_maps_write_classes_at_their_median(tmp_path):
 
 
 def test_a_line_joins_a_forgotten_image_with_its_own_centroid(tmp_path):
-    figure, table = drawn("embedding_maps", maps(), tmp_path)
+    figure, table = usual("embedding_maps", tmp_path)
     joined = table[table["joined"] == 1]
     assert len(joined) == 12 and set(joined["model"]) == {"duck"}
     expected = [

@@ -15,27 +15,19 @@ one class, so that what several classes or single images may get is decided here
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch.nn.functional import cross_entropy
 
 from unlearning.data.batches import index_batches
-from unlearning.methods.base import OptionalStop, Problem
+from unlearning.methods.base import OptimizerSettings, OptionalStop, Problem
 from unlearning.methods.delete import masked
 from unlearning.models.base import Classifier
-from unlearning.training.optim import SGD
 
 TOUCHES = frozenset({"retain", "forget"})
 BATCHES = {"batch_size": "both"}
 
 
-class Settings(OptionalStop):
+class Settings(OptionalStop, OptimizerSettings):
     """SGD on both parts together, its learning rate constant."""
-
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    lr: float = Field(gt=0)
-    momentum: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
 
 
 def relabelled(
@@ -52,12 +44,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     known = problem.train.labels
     drawn = relabelled(known[forget], problem.classes, problem.forget_classes, problem.generator)
     indices, labels = torch.cat([retain, forget]), torch.cat([known[retain], drawn])
-    optimizer = SGD(
-        model.parameters(),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = settings.optimizer(model.parameters())
     model.train()
     for _ in problem.epochs(settings.epochs, model, optimizer):
         batches = index_batches(len(indices), settings.batch_size, problem.generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -278,14 +278,23 @@ def untrained_copy(model: Classifier, generator: torch.Generator) -> Classifier:
     return twin
 
 
-class SgdSettings(EarlyStop):
-    """Settings of the methods that are plain SGD on one part of the data."""
+class OptimizerSettings(Strict):
+    """Settings of the methods that take plain SGD."""
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     lr: float = Field(gt=0)
     momentum: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> SGD:
+        """SGD of these settings on the parameters."""
+        return SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+
+class SgdSettings(EarlyStop, OptimizerSettings):
+    """Settings of `descend`: the learning rate halves at each milestone, in epochs."""
+
     milestones: list[int]
 
 
@@ -300,12 +309,7 @@ def descend(
 
     The learning rate halves at each milestone; the stop test comes after each epoch.
     """
-    optimizer = SGD(
-        model.parameters(),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = settings.optimizer(model.parameters())
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.milestones, gamma=0.5)
     model.train()
     for _ in problem.epochs(settings.epochs, model, optimizer, schedule):

@@ -20,28 +20,20 @@ every channel serves a forgotten class.
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch.nn.functional import mse_loss
 
-from unlearning.methods.base import Problem, untrained_copy
+from unlearning.methods.base import OptimizerSettings, Problem, untrained_copy
 from unlearning.models.base import Classifier
 from unlearning.models.erm import MaskedClassifier, bounded
-from unlearning.recipe import Strict
 from unlearning.training.loop import Diverged, embed
-from unlearning.training.optim import SGD
 
 TOUCHES = frozenset({"retain"})
 GAMMA = 0.1
 
 
-class Settings(Strict):
+class Settings(OptimizerSettings):
     """SGD on the student; the learning rate falls to a tenth after each milestone, in epochs."""
 
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    lr: float = Field(gt=0)
-    momentum: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
     milestones: list[int]
 
 
@@ -75,12 +67,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     targets = gate * embed(model, problem.train, problem.indices("retain")).clone()
     student = untrained_copy(model, problem.generator)
     prohibit(student, model, gate, classes)
-    optimizer = SGD(
-        student.backbone.parameters(),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = settings.optimizer(student.backbone.parameters())
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.milestones, gamma=GAMMA)
     student.train()
     for _ in problem.epochs(settings.epochs, student, optimizer, schedule):

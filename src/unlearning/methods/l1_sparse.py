@@ -16,23 +16,16 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from unlearning.methods.base import Problem
+from unlearning.methods.base import OptimizerSettings, Problem
 from unlearning.models.base import Classifier
-from unlearning.recipe import Strict
-from unlearning.training.optim import SGD
 
 TOUCHES = frozenset({"retain"})
 
 
-class Settings(Strict):
+class Settings(OptimizerSettings):
     """gamma: γ, per unit of ‖θ‖₁, a sum over all weights; the rest is SGD's."""
 
     gamma: float = Field(ge=0)
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    lr: float = Field(gt=0)
-    momentum: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
 
 
 def strength(gamma: float, epoch: int, epochs: int) -> float:
@@ -47,12 +40,7 @@ def l1_norm(model: Classifier) -> torch.Tensor:
 
 def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifier:
     """Run all epochs on `model` in place."""
-    optimizer = SGD(
-        model.parameters(),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = settings.optimizer(model.parameters())
     model.train()
     for epoch in problem.epochs(settings.epochs, model, optimizer):
         gamma = strength(settings.gamma, epoch, settings.epochs)

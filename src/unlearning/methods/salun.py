@@ -24,24 +24,18 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from unlearning.methods.base import OptionalStop, Problem
+from unlearning.methods.base import OptimizerSettings, OptionalStop, Problem
 from unlearning.methods.random_labels import draw
 from unlearning.models.base import Classifier
-from unlearning.training.optim import SGD
 
 TOUCHES = frozenset({"retain", "forget"})
 BATCHES = {"batch_size": "both"}
 
 
-class Settings(OptionalStop):
+class Settings(OptionalStop, OptimizerSettings):
     """sparsity: share of the weights that stay as they are; the rest is SGD's, lr constant."""
 
     sparsity: float = Field(ge=0, lt=1)
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    lr: float = Field(gt=0)
-    momentum: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
 
 
 def saliency(model: Classifier, problem: Problem, batch_size: int) -> list[torch.Tensor]:
@@ -78,12 +72,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
     weights = list(model.parameters())
     moving = masks(saliency(model, problem, settings.batch_size), settings.sparsity)
     original = [weight.detach().clone() for weight in weights]
-    optimizer = SGD(
-        weights,
-        lr=settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = settings.optimizer(weights)
 
     def learn(images: torch.Tensor, labels: torch.Tensor) -> None:
         problem.step(optimizer, cross_entropy(model(images), labels))

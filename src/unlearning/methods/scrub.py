@@ -31,28 +31,22 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from unlearning.methods.base import OptionalStop, Problem
+from unlearning.methods.base import OptimizerSettings, OptionalStop, Problem
 from unlearning.models.base import Classifier
 from unlearning.training.loop import predict
-from unlearning.training.optim import SGD
 
 TOUCHES = frozenset({"retain", "forget"})
 BATCHES = {"batch_size": "retain", "forget_batch_size": "forget"}
 
 
-class Settings(OptionalStop):
+class Settings(OptionalStop, OptimizerSettings):
     """α, γ, T, the number of max passes, and SGD with its two batch sizes."""
 
     alpha: float = Field(ge=0)
     gamma: float = Field(ge=0)
     temperature: float = Field(gt=0)
-    epochs: int = Field(gt=0)
     max_steps: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
     forget_batch_size: int = Field(gt=0)
-    lr: float = Field(gt=0)
-    momentum: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
     milestones: list[int]
     decay: float = Field(gt=0, le=1)
 
@@ -69,12 +63,7 @@ def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifi
         part: predict(model, problem.train, problem.indices(part)).clone()
         for part in ("forget", "retain")
     }
-    optimizer = SGD(
-        model.parameters(),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = settings.optimizer(model.parameters())
     schedule = torch.optim.lr_scheduler.MultiStepLR(
         optimizer, settings.milestones, gamma=settings.decay
     )
