@@ -37,7 +37,6 @@ from unlearning.methods import SHARE
 from unlearning.recipe import shown
 
 CONDITIONS = ("dataset", "arch", "scenario")
-FOLDER = METHODS
 LIKE = dict.fromkeys(("sample_removal", "subclass_removal"), "homogeneous_removal")
 """Scenarios that take the settings of another one, unless a block names them: classes stay."""
 BLOCKS = ("overrides", "borrowed", "tuned")

@@ -8,8 +8,9 @@ import math
 import pandas as pd
 
 from unlearning.config.experiment import Experiment, RunConfig
-from unlearning.config.hyperparameters import FOLDER, known_methods, load
+from unlearning.config.hyperparameters import known_methods, load
 from unlearning.data.catalogue import catalogue
+from unlearning.files import METHODS
 from unlearning.methods import ORIGINALS, REFERENCES
 from unlearning.recipe import Recipe
 from unlearning.report.quote import Quotes, counted, facts, listed
@@ -90,8 +91,8 @@ def searches(main: Experiment) -> list[str]:
     """
     if main.settings_from != "searched" and not main.tuning:
         return []
-    methods = {v.method for v in main.variants} & set(known_methods(FOLDER))
-    blocks = [block for m in methods for block in load(f"{FOLDER}/{m}.yaml")["tuned"]]
+    methods = {v.method for v in main.variants} & set(known_methods(METHODS))
+    blocks = [block for m in methods for block in load(f"{METHODS}/{m}.yaml")["tuned"]]
     here = {"dataset": main.dataset, "arch": main.arch}
     return sorted({b["source"] for b in blocks if here.items() <= b["when"].items()})
 
