@@ -10,6 +10,7 @@ import pytest
 from test_figures import _overlap, _scripts, painted, texts
 from workspace import PROJECT
 
+from unlearning.report.labels import spread
 from unlearning.results.display import METHODS, NAMES, shown
 from unlearning.results.runs import read_runs
 
@@ -62,8 +63,7 @@ def test_every_method_of_the_configs_has_a_name_and_no_two_share_one():
 
 
 def test_a_column_keeps_its_order_and_gap():
-    labels = importlib.import_module("labels")
-    places = labels.spread(np.array([1.0, 1.2, 1.2, 9.0]), 2.0, 0.0, 10.0)
+    places = spread(np.array([1.0, 1.2, 1.2, 9.0]), 2.0, 0.0, 10.0)
     assert np.diff(places).min() >= 2 - 1e-9
     assert places[0] >= 0 and places[-1] <= 10 and places[-1] == pytest.approx(9)
     assert places[1] == pytest.approx(np.mean([1, 1.2, 1.2]), abs=1.2)

@@ -12,6 +12,8 @@ rule crate:
         results("logs/crate.log"),
     conda:
         "../../environment.yml"
+    resources:
+        runtime=minutes(10),
     params:
         source=lambda w, input: os.path.dirname(input.config),
         made=lambda w, output: os.path.dirname(output[0]),

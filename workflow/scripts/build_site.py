@@ -18,7 +18,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 SITE = PROJECT / ".site"
-API = ("methods", "metrics", "analysis", "stats")
+API = ("library", "methods", "metrics", "analysis", "stats")
 """The packages of the library whose public functions the site describes."""
 LINK = re.compile(r'\]\(([^)\s]+)\)|src="([^"]+)"')
 LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(?:https?:)?//[^\"]+\"")

@@ -52,7 +52,7 @@ def plan(
         if (count := grid.most_cells(experiment)) > MOST_CELLS:
             raise ConfigError(f"{file}: {experiment.label}: {count} cells, at most {MOST_CELLS}")
         _check_methods(experiment, f"{file}: {experiment.label}", folder)
-    searches = [search(e, folder) for e in found.experiments if e.tuning]
+    searches = [search(e, file, folder) for e in found.experiments if e.tuning]
     for experiment in searches:
         if (count := grid.most_cells(experiment)) > MOST_CELLS:
             raise ConfigError(f"{file}: {experiment.label}: {count} cells, at most {MOST_CELLS}")

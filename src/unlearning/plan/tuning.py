@@ -67,16 +67,17 @@ def tuning_experiment(
     return experiment.model_copy(update=changes)
 
 
-def search(experiment: Experiment, folder: str | Path = METHODS) -> Experiment:
-    """The search that an experiment declares, as an experiment of its own.
+def search(experiment: Experiment, file: str, folder: str | Path = METHODS) -> Experiment:
+    """The search that an experiment of the config `file` declares, as an experiment of its own.
 
     Raises ConfigError for a method that has nothing to search; and for a search on a half of the
     test images whose original is not the run's, or whose searched settings are to be reported on
     the images of the search.
     """
     tuning, found = experiment.tuning, {}
+    place = f"{file}: {experiment.label}: tuning"
     if tuning.judged_on == "test_half":
-        where = f"{experiment.label}: tuning.judged_on: test_half"
+        where = f"{place}.judged_on: test_half"
         if strange := sorted({*tuning.train_seeds} - {*experiment.train_seeds}):
             raise ConfigError(f"{where}: the run has no original of seed {strange[0]}")
         chosen = {v.settings_from or experiment.settings_from for v in experiment.variants}
@@ -85,9 +86,7 @@ def search(experiment: Experiment, folder: str | Path = METHODS) -> Experiment:
     methods = dict.fromkeys(v.method for v in experiment.variants if v.method not in REFERENCES)
     for name in tuning.methods or ():
         if name not in methods:
-            raise ConfigError(
-                f"{experiment.label}: tuning.methods: {name} is not among its methods"
-            )
+            raise ConfigError(f"{place}.methods: {name} is not among its methods")
     kept = [m for m in methods if tuning.methods is None or m in tuning.methods]
     kept += {hyperparameters.original_of(m, folder) for m in kept} - {*kept, "original"}
     for scenario in SCENARIOS:
