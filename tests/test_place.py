@@ -96,7 +96,8 @@ def claimed_by_another(folder, then):
 
 
 def test_a_lock_is_left_once_the_run_and_its_jobs_are_dead(locked):
-    start = "import subprocess as s; print(s.Popen(['sleep', '60']).pid, flush=True)"
+    # The job says its own number: before that it may not have its environment yet.
+    start = "import subprocess as s; s.Popen(['sh', '-c', 'echo $$; read line'])"
     process, job = claimed_by_another(locked, start)
     try:
         assert not owner.left_lock()
