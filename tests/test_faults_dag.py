@@ -216,8 +216,12 @@ def test_a_second_snakemake_on_one_dag_is_refused_and_writes_nothing(space):
     for path in (space.root / "results").rglob("*.safetensors"):
         times[path] = path.stat().st_mtime_ns
     with begin(space) as first:
-        first.until(lambda: jobs_of(space, "unlearn"))
+        # Held until the second has been refused: it is the lock that refuses it only while the job
+        # has not ended, and has left no file without a record.
+        (job,) = first.until(lambda: jobs_of(space, "unlearn"))
+        os.kill(job, signal.SIGSTOP)
         status, text = space.snakemake(RUNS)
+        os.kill(job, signal.SIGCONT)
         ended, words = first.ended()
     wrong = [] if status == 1 and "lock" in text.lower() and "Traceback" not in text else [text]
     wrong += [] if ended == 0 else [words]
