@@ -57,15 +57,6 @@ def workers(device: str) -> int:
     return min(CORES, 8) if device == "cuda" else 2
 
 
-def small_cnn(channels: int, width: int = 16) -> nn.Sequential:
-    """Conv, BatchNorm, ReLU and MaxPool three times, pooled to 3 x 3 and flattened."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((channels, width), (width, 2 * width), (2 * width, 4 * width)):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
-        layers += [nn.ReLU(inplace=True), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten())
-
-
 def strided_cnn(channels: int, width: int = 16) -> nn.Sequential:
     """Strided convolution, BatchNorm and ReLU three times, pooled to 3 x 3 and flattened."""
     layers: list[nn.Module] = []
@@ -92,8 +83,8 @@ def twin(arch: str, ours: Classifier) -> nn.Sequential:
     The tensors of both state dicts correspond in order; another shape is an error.
     """
     channels = next(p for p in ours.parameters() if p.dim() == 4).shape[1]
-    small = {"small_cnn": small_cnn, "strided_cnn": strided_cnn}
-    backbone = small[arch](channels) if arch in small else resnet18(arch == "resnet18_3x3")
+    small_stem = arch == "resnet18_3x3"
+    backbone = strided_cnn(channels) if arch == "strided_cnn" else resnet18(small_stem)
     head = nn.Linear(ours.head.in_features, ours.head.out_features)
     model = nn.Sequential(OrderedDict(backbone=backbone, head=head))
     weights = [tensor.contiguous() for tensor in ours.state_dict().values()]

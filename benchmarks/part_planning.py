@@ -45,7 +45,7 @@ def grid(experiments: int, classes: int) -> dict[str, Any]:
     """A config whose every experiment removes `classes` classes with ten training seeds each."""
     one = {
         "dataset": "cifar100",
-        "arch": "small_cnn",
+        "arch": "strided_cnn",
         "training": {"epochs": 1, "batch_size": 64, "lr": 0.1},
         "train_seeds": list(range(10)),
         "scenarios": {"class_removal": {"forget": list(range(classes))}},

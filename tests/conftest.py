@@ -113,7 +113,7 @@ class Watched:
 def make_images():
     """Random images whose classes are all equally large, in random order."""
 
-    def make(count=48, classes=4, size=8, channels=1, seed=0, double=False):
+    def make(count=48, classes=4, size=12, channels=1, seed=0, double=False):
         generator = torch.Generator().manual_seed(seed)
         shape = (count, channels, size, size)
         images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
@@ -138,7 +138,7 @@ def watch():
 def make_model():
     """A network of two layers without normalisation, simple enough to write out by hand."""
 
-    def make(classes=4, width=5, pixels=64, seed=0, double=False):
+    def make(classes=4, width=5, pixels=144, seed=0, double=False):
         torch.manual_seed(seed)
         backbone = nn.Sequential(nn.Flatten(), nn.Linear(pixels, width), nn.Tanh())
         model = Classifier(backbone, nn.Linear(width, classes))
@@ -153,7 +153,7 @@ def make_cnn():
 
     def make(classes=4, width=2, seed=0, head_dropout=0.0):
         torch.manual_seed(seed)
-        return build("small_cnn", classes, 1, head_dropout=head_dropout, width=width)
+        return build("strided_cnn", classes, 1, head_dropout=head_dropout, width=width)
 
     return make
 
@@ -222,7 +222,7 @@ class TinyRun:
             "experiments": [
                 {
                     "dataset": "tiny",
-                    "arch": "small_cnn",
+                    "arch": "strided_cnn",
                     "training": {"epochs": 2, "batch_size": 16, "lr": 0.05},
                     "scenarios": {
                         "class_removal": {"forget": [1]},
@@ -337,7 +337,7 @@ class TinyRun:
         """Run a cell; changes: of its settings."""
         ending = self.ending(cell.method)
         start = self.model_folder(split if cell.method == "oracle" else None, ending)
-        identity = {"dataset": "tiny", "arch": "small_cnn", "scenario": split.scenario}
+        identity = {"dataset": "tiny", "arch": "strided_cnn", "scenario": split.scenario}
         found = hyperparameters.resolve(cell.method, identity, {}, METHOD_FILES)
         few = {key: min(value, 2) for key, value in found.items() if key in FEW}
         few |= {key: value for key, value in SMALL.items() if key in found}

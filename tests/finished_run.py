@@ -56,7 +56,7 @@ def manifest_of(runs: pd.DataFrame) -> pd.DataFrame:
 
 def claims_and_audit(where: Path) -> None:
     """Three claims, two of them of efficacy, and ten audited numbers, with every verdict."""
-    place = {"experiment": "mini", "dataset": "fashion_mnist_mini", "arch": "small_cnn"}
+    place = {"experiment": "mini", "dataset": "fashion_mnist_mini", "arch": "strided_cnn"}
     duck, oracle = "mini/class_removal/duck", "mini/class_removal/oracle"
     common = {**place, "scenario": "class_removal", "low": -0.02, "high": 0.033333, "n": 6}
     bound = {"asks": "efficacy", "bound": "< 0.05", "unit": "fraction", "trace": duck}

@@ -36,8 +36,8 @@ def bent(shape, outputs=2, seed=1):
 
 def network(channels, size):
     torch.manual_seed(0)
-    model = build("small_cnn", 4, channels, width=2).eval()
-    model.head.weight.data *= 50
+    model = build("strided_cnn", 4, channels, width=2).eval()
+    model.head.weight.data *= 150
 
     def function(images):
         with torch.inference_mode():

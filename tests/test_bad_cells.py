@@ -381,7 +381,7 @@ def studied(make_images):
     models = {}
     for seed, name in enumerate(("original", "oracle", "duck")):
         torch.manual_seed(seed)
-        models[name] = build("small_cnn", 4, 1).eval()
+        models[name] = build("strided_cnn", 4, 1).eval()
     nn.init.constant_(next(models["duck"].backbone.parameters()), float("inf"))
     forget = (data.labels == 1).nonzero().flatten().tolist()
     split = removal(forget, classes=[1]) | {"sha256": "s"}

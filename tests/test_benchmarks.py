@@ -378,8 +378,8 @@ def test_the_speeds_in_the_documents_are_those_of_the_committed_results():
         found = [float(row[5]) for row in rows]
         return f"{min(found):.1f} to {max(found):.1f}"
 
-    assert f"trains {ratios('training', 'small_cnn')} times as fast as the ordinary" in said
-    assert f"a DUCK run on it is {ratios('duck', 'small_cnn')} times as fast" in said
+    assert f"trains {ratios('training', 'strided_cnn')} times as fast as the ordinary" in said
+    assert f"a DUCK run on it is {ratios('duck', 'strided_cnn')} times as fast" in said
     resnet = [ratios(part, "resnet18").split(" to ") for part in ("training", "duck")]
     span = f"{min(low for low, _ in resnet)} to {max(high for _, high in resnet)}"
     assert f"hardly faster than the ordinary loop there ({span} times)" in said

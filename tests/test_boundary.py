@@ -31,7 +31,7 @@ def linear(make_images, make_problem):
     """A linear classifier in float64, whose gradients have a closed form."""
 
     def make(forget_classes, classes=4):
-        data = make_images(double=True)
+        data = make_images(size=8, double=True)
         torch.manual_seed(0)
         model = Classifier(nn.Flatten(), nn.Linear(64, classes)).double()
         return data, model, make_problem(data, forget_classes=forget_classes, touches=("forget",))
@@ -155,7 +155,7 @@ def test_each_mistake_gives_some_image_another_neighbour(
 ):
     data = make_images(count=400, double=True)
     torch.manual_seed(0)
-    model = Classifier(nn.Flatten(), nn.Linear(64, 4)).double()
+    model = Classifier(nn.Flatten(), nn.Linear(144, 4)).double()
     problem = make_problem(data, touches=("forget",))
     found = boundary_shrink.neighbours(model, problem, shrink(epsilon=epsilon)).tolist()
     assert found == neighbours_by_hand(model, data, problem, epsilon=epsilon)

@@ -44,7 +44,7 @@ def write_runs(
     for method, numbers in values.items():
         for (split, seed), value in zip(cells, numbers, strict=False):
             row = dict.fromkeys([*TEXT, *names.METRICS], "")
-            row |= {"experiment": "tiny", "dataset": "mini", "arch": "small_cnn"}
+            row |= {"experiment": "tiny", "dataset": "mini", "arch": "strided_cnn"}
             row |= {"scenario": "class_removal", "split": split, "train_seed": seed}
             row |= {"method": method, "status": "ok", metric: value, "unlearn_seed": 0}
             rows.append(row | given)
@@ -388,7 +388,7 @@ def test_experiments_are_judged_apart(steps):
     assert printed.cells["Claim"].tolist() == ["DUCK is better. (tiny)", "DUCK is better. (other)"]
 
 
-SYSTEM = {"experiment": "inside", "dataset": "mini", "arch": "small_cnn"}
+SYSTEM = {"experiment": "inside", "dataset": "mini", "arch": "strided_cnn"}
 
 
 def write_features(folder: Path) -> dict:

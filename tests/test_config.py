@@ -28,7 +28,7 @@ VALID = {
     "experiments": [
         {
             "dataset": "fashion_mnist_mini",
-            "arch": "small_cnn",
+            "arch": "strided_cnn",
             "training": {"epochs": 30, "batch_size": 64, "lr": 0.1, "crop": 1, "flip": True},
             "train_seeds": [0, 1],
             "unlearn_seeds": [0],
@@ -198,7 +198,7 @@ ERRORS = {
     "same experiment": (
         {"experiments": VALID["experiments"] * 2},
         "experiment",
-        "fashion_mnist_mini-small_cnn is given twice",
+        "fashion_mnist_mini-strided_cnn is given twice",
     ),
     "no experiment": ({"experiments": []}, "experiments", "at least 1"),
     "a run outside results": ({"run": "../x"}, "run", "pattern"),
@@ -420,7 +420,7 @@ def test_published_and_searched_settings_are_two_variants_of_one_experiment():
 def test_a_search_beside_other_methods_changes_nothing_of_what_is_published():
     """No file's published settings depend on what a search found."""
     for method in hyperparameters.known_methods(METHOD_FILES):
-        cell = {"dataset": "fashion_mnist", "arch": "small_cnn", "scenario": "class_removal"}
+        cell = {"dataset": "fashion_mnist", "arch": "strided_cnn", "scenario": "class_removal"}
         found = hyperparameters.resolve(method, cell, {}, METHOD_FILES)
         defaults = hyperparameters.load(METHOD_FILES / f"{method}.yaml")["defaults"]["settings"]
         assert found == defaults

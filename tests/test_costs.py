@@ -29,7 +29,7 @@ FACTOR = 1.5
 TRAININGS = ("train_original", "train_oracle", "train_shadow")
 FIGURES = [*shown.FIGURES, *shown.STUDY_FIGURES]
 TABLE = PROJECT / costs.FILE
-SMALL = ("small_cnn", "small_cnn_erm")
+SMALL = ("strided_cnn", "strided_cnn_erm")
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +156,7 @@ def test_the_operations_of_vit_are_those_of_its_products_of_matrices():
     assert pace.size("vit_b16", catalogue()["cifar10"])[0] == 2 * products
 
 
-@pytest.mark.parametrize("arch", ["small_cnn", "allcnn_small", "resnet18_small"])
+@pytest.mark.parametrize("arch", ["strided_cnn", "allcnn_small", "resnet18_small"])
 def test_the_operations_of_a_model_are_those_of_its_forward_pass(arch):
     """As counted on two images in training."""
     info = catalogue()["cifar10"]
@@ -173,14 +173,14 @@ def test_an_architecture_is_scaled_from_itself_on_other_images_if_that_was_measu
     kinds = [costs.train_kind(arch, catalogue()["cifar100"], "float32") for arch in SMALL]
     for arch in SMALL:
         found.speed(arch, catalogue()["cifar100"], "float32")
-    assert {found.scaled[kind] for kind in kinds} == {"from train small_cnn 1x28x28"}
+    assert {found.scaled[kind] for kind in kinds} == {"from train strided_cnn 1x28x28"}
 
 
 def cpu_of_jobs(classes):
     """Least CPU seconds of three lists of the jobs of a grid with so many forget sets."""
     one = {
         "dataset": "cifar100",
-        "arch": "small_cnn",
+        "arch": "strided_cnn",
         "training": {"epochs": 1, "batch_size": 64, "lr": 0.1},
         "train_seeds": [0, 1, 2, 3],
         "scenarios": {"class_removal": {"forget": list(range(classes))}},

@@ -59,7 +59,7 @@ def largest_gap(model, by_hand) -> float:
 def test_a_run_equals_the_reference_written_by_hand(case, make_images, make_problem):
     data = make_images(double=True)
     torch.manual_seed(0)
-    model = Classifier(nn.Flatten(), nn.Linear(64, 4)).double()
+    model = Classifier(nn.Flatten(), nn.Linear(144, 4)).double()
     problem = make_problem(data, forget_classes=CASES[case], touches=("forget",))
     found = delete.unlearn(copy.deepcopy(model), problem, delete.Settings(**BASE))
     assert problem.updates == 3

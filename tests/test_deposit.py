@@ -191,10 +191,10 @@ def test_code_that_git_does_not_know_is_the_checkouts(tmp_path):
 def test_a_card_has_the_facts_of_its_training(tiny_run):
     found = cards(tiny_run.root, DATASETS)
     assert sorted(found) == [
-        "tiny-small_cnn-original-train-0.md",
-        "tiny-small_cnn-original_erm-train-0.md",
+        "tiny-strided_cnn-original-train-0.md",
+        "tiny-strided_cnn-original_erm-train-0.md",
     ]
-    text = found["tiny-small_cnn-original-train-0.md"]
+    text = found["tiny-strided_cnn-original-train-0.md"]
     record = read_record(tiny_run.root / "original/record.json")
     for fact in (record["outputs"]["model"], record["started"], record["inputs"]["data"]):
         assert fact in text
@@ -202,7 +202,7 @@ def test_a_card_has_the_facts_of_its_training(tiny_run):
     with open(tiny_run.root / "runs.csv", newline="", encoding="utf-8") as table:
         row = next(row for row in csv.DictReader(table) if row["method"] == "original")
     assert f"| test | {float(row['test_accuracy']):.4f} |" in text
-    assert "ERM-KTP" in found["tiny-small_cnn-original_erm-train-0.md"] and "ERM-KTP" not in text
+    assert "ERM-KTP" in found["tiny-strided_cnn-original_erm-train-0.md"] and "ERM-KTP" not in text
 
 
 def test_cards_of_a_committed_run_say_what_is_not_known():

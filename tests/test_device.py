@@ -29,7 +29,7 @@ images = torch.randint(0, 256, (96, 1, 28, 28), generator=generator, dtype=torch
 half = torch.tensor([0.5])
 data = Images(images, torch.arange(96) % 4, half, half)
 torch.manual_seed(0)
-model = build("small_cnn", 4, 1).to(memory_format=torch.channels_last)
+model = build("strided_cnn", 4, 1).to(memory_format=torch.channels_last)
 recipe = Recipe(epochs=2, batch_size=32, lr=0.05, flip=True, crop=2)
 train(model, data, torch.arange(96), recipe, 3, log=lambda line: None)
 print(json.dumps({

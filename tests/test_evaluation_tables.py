@@ -54,7 +54,7 @@ def ensembles() -> pd.DataFrame:
     rows = []
     for split in ("class-0", "class-8"):
         for method in ("original", "oracle", "duck"):
-            row = ["mini", "fashion_mnist_mini", "small_cnn", "class_removal", split, method, 6]
+            row = ["mini", "fashion_mnist_mini", "strided_cnn", "class_removal", split, method, 6]
             rows.append([*row, *rng.uniform(size=len(names.ENSEMBLES))])
     return pd.DataFrame(rows, columns=ENSEMBLE_COLUMNS)
 

@@ -28,7 +28,7 @@ from unlearning.training import loop
 SEED = 20240817
 KILLS, TERMINATIONS = 20, 8
 SETTINGS = {
-    **{"dataset": "toy", "arch": "small_cnn", "pretrained": False, "head_dropout": 0.3},
+    **{"dataset": "toy", "arch": "strided_cnn", "pretrained": False, "head_dropout": 0.3},
     **{"precision": "float32", "evaluation": "test", "threads": 1, "train_seed": 0},
     "training": {
         **{"epochs": 4, "batch_size": 16, "lr": 0.05, "momentum": 0.9, "flip": True, "crop": 1},

@@ -148,7 +148,7 @@ def test_a_column_that_the_data_cannot_answer_is_refused(tmp_path):
 def config(file, **changes):
     experiment = {
         "dataset": "fashion_mnist_mini",
-        "arch": "small_cnn",
+        "arch": "strided_cnn",
         "training": {"epochs": 1, "batch_size": 64, "lr": 0.1},
         "train_seeds": [0],
         "scenarios": {"sample_removal": {"file": file}},

@@ -51,14 +51,14 @@ def same(found, tolerance):
     torch.testing.assert_close(found[1].cpu(), found[0], **tolerance)
 
 
-@pytest.mark.parametrize("arch", ["small_cnn", "resnet18", "resnet18_3x3"])
+@pytest.mark.parametrize("arch", ["strided_cnn", "resnet18", "resnet18_3x3"])
 @pytest.mark.parametrize("function", [predict, embed])
 def test_a_model_says_the_same(make_images, arch, function):
     data = make_images(size=32)
     same([function(network(arch, d), on(data, d)) for d in DEVICES], CLOSE)
 
 
-@pytest.mark.parametrize("arch", ["small_cnn", "small_cnn_erm", "resnet18_3x3"])
+@pytest.mark.parametrize("arch", ["strided_cnn", "strided_cnn_erm", "resnet18_3x3"])
 def test_ten_steps_of_training_go_the_same_way(make_images, arch):
     data = make_images(count=80, size=28)
     recipe = Recipe(epochs=2, batch_size=16, lr=0.01, weight_decay=0.0005, flip=True, crop=2)
@@ -87,7 +87,7 @@ def test_duck_moves_the_same_way(make_images, make_problem):
         stop="never",
         forget_target=0.0,
     )
-    data, start, found = make_images(size=28), network("small_cnn", "cpu"), []
+    data, start, found = make_images(size=28), network("strided_cnn", "cpu"), []
     for device in DEVICES:
         problem = make_problem(data)
         parts = {part: getattr(problem, part).to(device) for part in ("retain", "forget")}

@@ -42,7 +42,7 @@ def gap(model, theta) -> float:
 def test_a_whole_run_equals_sgd_by_hand(make_images, make_problem):
     data = make_images(double=True)
     torch.manual_seed(0)
-    model = Classifier(nn.Flatten(), nn.Linear(64, 4)).double()
+    model = Classifier(nn.Flatten(), nn.Linear(144, 4)).double()
     problem = make_problem(data, touches={"retain"})
     found = l1_sparse.unlearn(copy.deepcopy(model), problem, Settings(gamma=GAMMA, **SETTINGS))
     images, labels = data.batch(problem.retain)

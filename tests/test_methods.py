@@ -39,7 +39,7 @@ DEFINED = [
     (name, case) for name in METHODS for case in CASES if name in IN_BOTH or case != "homogeneous"
 ]
 FEW = re.compile("epochs|noise_steps|noise_copies")
-NAMES = {"dataset": "fashion_mnist_mini", "arch": "small_cnn", "scenario": "class_removal"}
+NAMES = {"dataset": "fashion_mnist_mini", "arch": "strided_cnn", "scenario": "class_removal"}
 
 
 def settings_of(name, **changes):
@@ -268,7 +268,7 @@ def test_every_method_has_a_settings_file_and_every_file_a_method():
 def linear_problem(make_images, make_problem, **case):
     data = make_images(double=True)
     torch.manual_seed(0)
-    model = Classifier(nn.Flatten(), nn.Linear(64, 4)).double()
+    model = Classifier(nn.Flatten(), nn.Linear(144, 4)).double()
     return data, model, make_problem(data, **case)
 
 

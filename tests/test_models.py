@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from unlearning.methods.base import frozen_copy, untrained_copy
@@ -36,13 +35,13 @@ def test_logits_are_the_head_of_the_embedding(arch, channels):
 
 def test_head_dropout_acts_in_training_alone():
     torch.manual_seed(0)
-    model = build("small_cnn", 10, 1, head_dropout=0.5)
+    model = build("strided_cnn", 10, 1, head_dropout=0.5)
     embedding = torch.ones(1, model.head.in_features)
     assert (model.train().dropout(embedding) == 0).any()
     assert torch.equal(model.eval().dropout(embedding), embedding)
 
 
-@pytest.mark.parametrize("arch", ["small_cnn", "strided_cnn_erm"])
+@pytest.mark.parametrize("arch", ["strided_cnn", "strided_cnn_erm"])
 def test_bfloat16_is_the_precision_of_the_backbones_products_alone(arch):
     """8 bits of mantissa: a product is off by up to 0.4 %."""
     found = {}
@@ -58,22 +57,6 @@ def test_bfloat16_is_the_precision_of_the_backbones_products_alone(arch):
     rough, exact = found["bfloat16"], found["float32"]
     assert not torch.equal(rough, exact)
     torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.05)
-
-
-def test_the_small_network_computes_what_its_layers_do_in_the_usual_order():
-    torch.manual_seed(0)
-    model = build("small_cnn", 10, 1).backbone
-    images = torch.randn(8, 1, 32, 32, requires_grad=True)
-    with torch.no_grad():
-        model[1].weight.normal_()
-    usual = nn.Sequential(*(model[i + k] for i in (0, 4, 8) for k in (0, 1, 3, 2)))
-    usual.extend([nn.AdaptiveAvgPool2d(3), nn.Flatten()])
-    found = []
-    for network in (model, usual):
-        embedding = network(images)
-        gradients = torch.autograd.grad(embedding.square().sum(), [images, *network.parameters()])
-        found.append([embedding, *gradients])
-    assert all(map(torch.equal, *found))
 
 
 def test_the_imagenet_stem_quarters_the_image_and_the_small_one_keeps_it():
@@ -157,8 +140,6 @@ def test_a_step_changes_every_parameter_and_an_untrained_copy_shares_none(arch):
 
 def by_hand(arch, network, images):
     """The middle block's features, from a slice of the network and no hook."""
-    if arch == "small_cnn":
-        return network[:8](images).mean((2, 3))
     if arch == "strided_cnn":
         return network[:6](images).mean((2, 3))
     if arch.startswith("allcnn"):
@@ -176,7 +157,6 @@ def by_hand(arch, network, images):
 @pytest.mark.parametrize(
     ("arch", "features"),
     [
-        ("small_cnn", 32),
         ("strided_cnn", 32),
         (f"strided_cnn{ERM}", 32),
         ("resnet18", 128),
@@ -213,16 +193,16 @@ def test_the_strided_network_embeds_images_of_any_size_as_nine_places_a_channel(
 
 
 def test_a_copys_middle_block_is_its_own():
-    model = build("small_cnn", 10, 1).eval()
+    model = build("strided_cnn", 10, 1).eval()
     images, twin = torch.randn(2, 1, 28, 28), frozen_copy(model)
     before = model.layers(images)[1]
     with torch.no_grad():
-        twin.backbone[4].weight.zero_()
+        twin.backbone[3].weight.zero_()
     assert torch.equal(model.layers(images)[1], before)
     assert not torch.equal(twin.layers(images)[1], before)
 
 
-@pytest.mark.parametrize("arch", ["small_cnn", "vit_small"])
+@pytest.mark.parametrize("arch", ["strided_cnn", "vit_small"])
 def test_the_middle_block_has_the_models_precision(arch):
     model, images = build(arch, 10, 1).eval(), torch.randn(4, 1, 28, 28)
     exact = model.layers(images)[1]
@@ -243,9 +223,9 @@ def test_files_of_weights_keep_their_names():
         1: ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"],
     }
     convolutions = [
-        f"backbone.{4 * i + k}.{n}" for i in range(3) for k in layers for n in layers[k]
+        f"backbone.{3 * i + k}.{n}" for i in range(3) for k in layers for n in layers[k]
     ]
-    assert list(build("small_cnn", 10, 1).state_dict()) == [*convolutions, *HEAD]
+    assert list(build("strided_cnn", 10, 1).state_dict()) == [*convolutions, *HEAD]
     usual = [k for k in torchvision().models.resnet18().state_dict() if k.split(".")[0] != "fc"]
     for arch in ("resnet18", "resnet18_3x3"):
         assert list(build(arch, 10, 1).state_dict()) == [f"backbone.{k}" for k in usual] + HEAD

@@ -83,7 +83,7 @@ def linear(make_images, make_problem):
     def make(**case):
         data = make_images(double=True)
         torch.manual_seed(0)
-        model = Classifier(nn.Flatten(), nn.Linear(64, 4)).double()
+        model = Classifier(nn.Flatten(), nn.Linear(144, 4)).double()
         return data, model, make_problem(data, **case)
 
     return make

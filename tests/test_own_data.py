@@ -41,7 +41,7 @@ def space(followed):
 
 def test_the_page_ends_with_its_table(followed):
     space, printed = followed
-    table = printed[-1].partition("Sample removal: pets, small_cnn")[2]
+    table = printed[-1].partition("Sample removal: pets, strided_cnn")[2]
     for method in ("original", "oracle", "fine_tuning", "negative_gradient", "duck"):
         (line,) = [line for line in table.splitlines() if line.startswith(f"{method} ")]
         assert "failed" not in line and "missing" not in line
@@ -63,7 +63,7 @@ def test_the_papers_text_states_the_images_by_their_checksum(followed):
 def test_the_oracles_forget_the_list(followed):
     space = followed[0]
     facts = read_json(space.root / "data/pets.json")
-    (path,) = (space.root / "results/pets/pets-small_cnn/splits/sample_removal").glob("*.json")
+    (path,) = (space.root / "results/pets/pets-strided_cnn/splits/sample_removal").glob("*.json")
     rows = tutorial.written("csv").splitlines()[1:]
     assert facts["class_names"] == list(tutorial.CLASSES)
     assert len(read_json(path)["forget"]) == len(rows)

@@ -25,7 +25,7 @@ METHODS = hyperparameters.known_methods(METHOD_FILES)
 SIZE = 8
 EXPERIMENT = {
     "dataset": "pets",
-    "arch": "small_cnn",
+    "arch": "strided_cnn",
     "training": {"epochs": 1, "batch_size": 64, "lr": 0.1},
     "train_seeds": [0],
     "scenarios": {"class_removal": {"forget": [0]}},

@@ -222,7 +222,7 @@ def test_settings_are_those_that_the_cells_resolve(mini):
     by_record = settings_rows(parse(raw, "test"), ran)
     assert ["duck", "mini (CR)", "epochs 8, lr 0.5"] in by_record and len(by_record) >= len(rows)
     (recipe,) = recipe_rows(parse(raw, "test"))
-    assert recipe[:4] == ["mini", "fashion_mnist_mini", "small_cnn", "0, 1, 2"]
+    assert recipe[:4] == ["mini", "fashion_mnist_mini", "strided_cnn", "0, 1, 2"]
     assert "7 epochs" in recipe[4]
     assert set(contents(mini, mini)["parts"]) >= set(STUDY_TABLES)
 

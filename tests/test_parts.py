@@ -25,7 +25,7 @@ RAW = {
         {
             "name": "grid",
             "dataset": "fashion_mnist_mini",
-            "arch": "small_cnn",
+            "arch": "strided_cnn",
             "training": {"epochs": 2, "batch_size": 128, "lr": 0.1},
             "train_seeds": [0, 1],
             "retain_evaluated": 300,
@@ -171,7 +171,7 @@ def test_a_cap_lowers_epochs_says_the_published_ones_and_raises_none():
     variants = {v.name: v for v in experiment.variants}
     file = hyperparameters.resolve(
         "negative_gradient",
-        {"dataset": "fashion_mnist_mini", "arch": "small_cnn", "scenario": "class_removal"},
+        {"dataset": "fashion_mnist_mini", "arch": "strided_cnn", "scenario": "class_removal"},
         {},
         METHOD_FILES,
     )

@@ -71,7 +71,7 @@ for case in json.load(sys.stdin):
 def case_of(method):
     """The key of a method's unlearning, with the architecture of the original it starts from."""
     ending = hyperparameters.original_of(method, METHOD_FILES).removeprefix("original")
-    return "unlearn", f"small_cnn{ending}", method
+    return "unlearn", f"strided_cnn{ending}", method
 
 
 def of_one_cell(argv):
@@ -93,15 +93,15 @@ def commands(tiny_run, folder):
     found = {
         ("fetch", None, None): ["--info", info, "--out", str(folder / "fetched")],
         ("split", None, None): moved("split", "seed-0"),
-        ("train", "small_cnn", None): moved("train", "oracle-class-1"),
+        ("train", "strided_cnn", None): moved("train", "oracle-class-1"),
         ("train", "resnet18", None): None,
         ("score", None, None): moved("score", "class-1"),
         ("resolve", None, None): moved("resolve"),
         ("collect", None, None): moved("collect"),
         ("tabulate", None, None): [*tables, "--out", str(folder / "tables")],
-        ("shadow", "small_cnn", None): moved("shadow", "0"),
+        ("shadow", "strided_cnn", None): moved("shadow", "0"),
         ("attack", None, None): of_one_cell(moved("attack", "class-1")),
-        ("probe", "small_cnn", None): moved("probe", "seed-0"),
+        ("probe", "strided_cnn", None): moved("probe", "seed-0"),
         ("ensemble", None, None): moved("ensemble", "class-1"),
     }
     for method in METHODS:
@@ -147,7 +147,7 @@ def names(paths):
 
 BUILDERS = ("train", "shadow", "probe")
 CASES = [(verb, None, None) for verb in VERBS if verb not in (*BUILDERS, "unlearn")]
-CASES += [(verb, "small_cnn", None) for verb in BUILDERS] + [("train", "resnet18", None)]
+CASES += [(verb, "strided_cnn", None) for verb in BUILDERS] + [("train", "resnet18", None)]
 CASES += [case_of(method) for method in METHODS]
 
 
@@ -157,8 +157,8 @@ def test_the_closure_is_what_the_verb_imports(imported, case):
 
 
 def test_the_closure_follows_the_method_and_the_architecture(imported):
-    duck = imported["unlearn", "small_cnn", "duck"]
-    assert {"methods/duck.py", "models/small_cnn.py"} < duck
+    duck = imported["unlearn", "strided_cnn", "duck"]
+    assert {"methods/duck.py", "models/strided_cnn.py"} < duck
     assert not {"methods/fine_tuning.py", "models/resnet.py", "data/sources.py"} & duck
 
 
@@ -225,7 +225,7 @@ def edit(path, old, new):
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-DUCK = "unlearn", "small_cnn", "duck"
+DUCK = "unlearn", "strided_cnn", "duck"
 
 
 def test_a_copy_of_the_library_has_the_same_hash(package, monkeypatch):
@@ -250,7 +250,7 @@ def test_comments_docstrings_and_layout_do_not_count(package):
     [
         ("methods/duck.py", "gamma=0.5", "gamma=0.4"),
         ("methods/base.py", "seen < rule.forget_target", "seen <= rule.forget_target"),
-        ("models/small_cnn.py", "MaxPool2d(2)", "MaxPool2d(3)"),
+        ("models/strided_cnn.py", "stride=2", "stride=3"),
         ("models/base.py", "nn.Dropout(head_dropout)", "nn.Dropout(0)"),
         ("recipe.py", "VALIDATION_SHARE = 0.2", "VALIDATION_SHARE = 0.3"),
         ("seeds.py", ">> 1", ">> 2"),
@@ -287,9 +287,9 @@ def test_editing_one_method_changes_the_hash_of_its_own_runs_alone(package, edit
 def test_editing_one_architecture_leaves_the_others_alone(package):
     keys = [("train", arch) for arch in FAMILIES]
     before = hashes_now(keys)
-    edit(package / "models" / "small_cnn.py", "width: int = 16", "width: int = 8")
+    edit(package / "models" / "strided_cnn.py", "width: int = 16", "width: int = 8")
     assert [key[1] for key, found in hashes_now(keys).items() if found != before[key]] == [
-        "small_cnn"
+        "strided_cnn"
     ]
 
 
@@ -439,7 +439,7 @@ def test_what_was_read_of_the_code_is_kept_and_an_edit_is_read_again(
     def next_process():
         provenance._known.cache_clear()
         parsed.clear()
-        return hash_now("train", "small_cnn")
+        return hash_now("train", "strided_cnn")
 
     before = next_process()
     assert len(parsed) > 20

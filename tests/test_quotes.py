@@ -31,7 +31,7 @@ CONFIG = {
         {
             "name": "mini",
             "dataset": "fashion_mnist_mini",
-            "arch": "small_cnn",
+            "arch": "strided_cnn",
             "training": {"epochs": 7, "batch_size": 64, "lr": 0.1},
             "train_seeds": [0, 1, 2],
             "scenarios": {

@@ -26,7 +26,7 @@ from unlearning.stages.estimate import stated_gpu
 HEAD = """run: trial
 experiments:
   - dataset: fashion_mnist_mini
-    arch: small_cnn
+    arch: strided_cnn
 """
 BODY = """    training: {epochs: 1, batch_size: 128, lr: 0.1, schedule: onecycle}
     train_seeds: [0]

@@ -22,7 +22,7 @@ from unlearning.methods import duck, duck_released
 from unlearning.models import build
 
 CLASSES, REMOVED, SEED = 5, 1, 7
-COUNT, SIZE = 1400, 8  # 1,120 or 1,250 images stay: two of the second phase's batches of 512
+COUNT, SIZE = 1400, 12  # 1,120 or 1,250 images stay: two of the second phase's batches of 512
 REMOVED_IMAGES, DRAWN_IMAGES = 280, 150
 CHUNK = 100  # images that pass the network together outside training
 DUCK = {
@@ -260,7 +260,7 @@ def data():
 def networks(data):
     """Trained originals with BatchNorm by architecture, of 20 and 122 tensors."""
     found = {}
-    for arch, options, epochs in (("small_cnn", {"width": 4}, 3), ("resnet18_small", {}, 1)):
+    for arch, options, epochs in (("strided_cnn", {"width": 4}, 3), ("resnet18_small", {}, 1)):
         torch.manual_seed(0)
         model = found[arch] = build(arch, CLASSES, 3, **options)
         adam = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -274,7 +274,7 @@ def networks(data):
 def both(data, networks, make_problem):
     """Run a method and a re-statement from the same weights; see `run`."""
 
-    def run(steps, scenario, size, mistake="", bound=None, arch="small_cnn", **changes):
+    def run(steps, scenario, size, mistake="", bound=None, arch="strided_cnn", **changes):
         """How many tensors are equal, of how many; the epochs of both; accuracies of ours."""
         module, given = (duck, DUCK) if steps is algorithm else (duck_released, RELEASE)
         bound = BOUND[scenario, size] if bound is None else bound

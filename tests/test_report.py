@@ -91,7 +91,7 @@ def test_the_page_opens_with_the_answer(text, finished):
 
 def test_the_paragraph_says_what_the_run_is(text):
     text = " ".join(text.split())
-    assert "fashion_mnist_mini with small_cnn: 9 methods, references included" in text
+    assert "fashion_mnist_mini with strided_cnn: 9 methods, references included" in text
     assert "81 cells (ok 72, missing 9); training seeds 0, 1, 2, unlearning seeds 0." in text
     assert '72 records made on 2026-01-02 at commit <code title="0123456789abcdef' in text
 

@@ -23,7 +23,7 @@ from unlearning.report.points import facets, kind_of, panels
 from unlearning.results.manifest import read_manifest
 from unlearning.results.runs import read_runs
 
-MINI = [("fashion_mnist_mini", "small_cnn")]
+MINI = [("fashion_mnist_mini", "strided_cnn")]
 
 
 def claims_of(**verdicts: int) -> pd.DataFrame:

@@ -334,7 +334,7 @@ class Cells:
 
     def start(self, name, method, before=lambda: None, published=None, **changes) -> Child:
         """Run `python -m unlearning unlearn …` in a process; `before` is called in it."""
-        identity = {"dataset": "tiny", "arch": "small_cnn", "scenario": self.split.scenario}
+        identity = {"dataset": "tiny", "arch": "strided_cnn", "scenario": self.split.scenario}
         found = hyperparameters.resolve(method, identity, {}, METHOD_FILES)
         found |= {key: min(value, EPOCHS) for key, value in found.items() if key in FEW} | changes
         settings = {k: v for k, v in self.run.model_settings().items() if k != "training"}

@@ -17,7 +17,7 @@ SETTINGS = {"epochs": 3, "batch_size": 1000, "lr": 0.05, "momentum": 0.9, "weigh
 
 def linear(make_images):
     torch.manual_seed(0)
-    return make_images(double=True), Classifier(nn.Flatten(), nn.Linear(64, 4)).double()
+    return make_images(double=True), Classifier(nn.Flatten(), nn.Linear(144, 4)).double()
 
 
 def gradient(theta, x, labels):
@@ -75,7 +75,7 @@ def test_a_whole_run_equals_masked_sgd_by_hand(case, make_images, make_problem):
     def mask_of(theta, part=problem.forget):
         images, labels = data.batch(part)
         s = gradient(theta, images.flatten(1), labels).abs()
-        return (s >= s.flatten().sort().values[130]).double()  # 130 of 260 stay
+        return (s >= s.flatten().sort().values[290]).double()  # 290 of 580 stay
 
     def interleaved(labels_of):
         pairs = zip(forget, retain, strict=True)
@@ -101,8 +101,9 @@ def test_a_whole_run_equals_masked_sgd_by_hand(case, make_images, make_problem):
 
 
 def test_weights_outside_the_mask_keep_their_bits(make_images, make_cnn, make_problem):
-    model, problem = make_cnn(), make_problem(make_images())
-    moving = masks(saliency(copy.deepcopy(model), make_problem(make_images()), 8), 0.5)
+    data = make_images(size=28)  # of smaller ones the head sees each feature several times: ties
+    model, problem = make_cnn(), make_problem(data)
+    moving = masks(saliency(copy.deepcopy(model), make_problem(data), 8), 0.5)
     settings = Settings(sparsity=0.5, **(SETTINGS | {"batch_size": 8, "weight_decay": 0.1}))
     found = salun.unlearn(copy.deepcopy(model), problem, settings)
     total = sum(p.numel() for p in model.parameters())

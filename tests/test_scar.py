@@ -360,5 +360,5 @@ def test_it_stops_after_the_epoch_that_passes(make_images, make_model, make_prob
 def test_the_surrogates_are_those_of_its_settings(make_images):
     given = settings(surrogate="noise", surrogate_images=7)
     first, second = (scar.surrogates(given, make_images(seed=seed)) for seed in (0, 1))
-    assert first.images.shape == (7, 1, 8, 8) and torch.equal(first.images, second.images)
+    assert first.images.shape == (7, 1, 12, 12) and torch.equal(first.images, second.images)
     assert not torch.equal(first.images, surrogate("noise", 7, make_images(), 0).images)

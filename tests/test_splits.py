@@ -28,7 +28,7 @@ def split_settings(scenarios, evaluation="test"):
     """The settings as the grid makes them from a config."""
     experiment = {
         "dataset": "toy",
-        "arch": "small_cnn",
+        "arch": "strided_cnn",
         "training": {"epochs": 1, "batch_size": 1, "lr": 0.1},
         "scenarios": scenarios,
         "methods": ["duck"],

@@ -38,7 +38,7 @@ def _one(scenario: str) -> object:
     return 1 if scenario == "class_removal" else ""
 
 
-def architectures(archs: tuple[str, ...] = ("small_cnn", "resnet18", "vit_b16")) -> pd.DataFrame:
+def architectures(archs: tuple[str, ...] = ("strided_cnn", "resnet18", "vit_b16")) -> pd.DataFrame:
     """The same grid on each architecture, moved a little from one to the next."""
     found = []
     for k, arch in enumerate(archs):
@@ -77,7 +77,7 @@ def attributions(images: int = 20, splits: int = 3, seeds: int = 2) -> pd.DataFr
             value = np.tanh(np.arctanh(mean) + 0.4 * draw.standard_normal())
             cell = CELLS | {"split": f"class-{split}", "train_seed": seed, "image": image}
             rows.append(cell | {"output": output, "pair": pair, "correlation": value})
-    return pd.DataFrame(rows).assign(dataset="fashion_mnist_mini", arch="small_cnn")
+    return pd.DataFrame(rows).assign(dataset="fashion_mnist_mini", arch="strided_cnn")
 
 
 def shortcut(seeds: int = 3, methods: tuple[str, ...] = ("original", "oracle", "duck")):
@@ -97,7 +97,7 @@ def shortcut(seeds: int = 3, methods: tuple[str, ...] = ("original", "oracle", "
         }
         cell = {"method": method, "train_seed": seed, "source": 1, "label": 9, "n": 100}
         rows += [cell | {"measure": name, "value": value} for name, value in values.items()]
-    table = pd.DataFrame(rows).assign(experiment="study", arch="small_cnn")
+    table = pd.DataFrame(rows).assign(experiment="study", arch="strided_cnn")
     return table.assign(dataset="fashion_mnist_mini")
 
 
@@ -346,7 +346,7 @@ def test_architectures_draw_exactly_their_csv_each_in_its_row(tmp_path):
     looks = common.looks(["original", "oracle", "fine_tuning", "duck"])
     for left, right, score, rest in pairs(figure, numbers):
         names = rows_of(left)
-        assert names == ["small CNN", "ResNet-18", "ViT-B/16"]
+        assert names == ["strided CNN", "ResNet-18", "ViT-B/16"]
         assert set(rest["method"]) == {"duck", "oracle"}
         for axes, rows in ((left, score), (right, rest)):
             got = sorted((x, names[round(y)], colour) for x, y, colour in marks(axes))
@@ -358,10 +358,10 @@ def test_architectures_draw_exactly_their_csv_each_in_its_row(tmp_path):
 
 
 def test_two_experiments_on_one_architecture_have_a_row_each(tmp_path):
-    again = architectures(("small_cnn",)).assign(experiment="other")
-    table = pd.concat([architectures(("small_cnn",)), again])
+    again = architectures(("strided_cnn",)).assign(experiment="other")
+    table = pd.concat([architectures(("strided_cnn",)), again])
     figure, _ = drawn("architectures", table, tmp_path)
-    assert rows_of(figure.axes[0]) == ["small CNN\n(study-small_cnn)", "small CNN\n(other)"]
+    assert rows_of(figure.axes[0]) == ["strided CNN\n(study-strided_cnn)", "strided CNN\n(other)"]
 
 
 def test_many_classes_are_lines_through_the_csv_in_bands_of_one_sd(tmp_path):

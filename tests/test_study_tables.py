@@ -18,7 +18,7 @@ from unlearning.results.study_files import IDENTITIES, VALUES, read_tidy
 from unlearning.stages.tabulate_studies import main
 from unlearning.tables.layouts import LAYOUTS
 
-SYSTEM = {"experiment": "inside", "dataset": "mini", "arch": "small_cnn"}
+SYSTEM = {"experiment": "inside", "dataset": "mini", "arch": "strided_cnn"}
 CELLS = list(itertools.product(("class-3", "class-5", "class-7"), (0, 1)))
 VARIANTS = ("duck", "no_forget_loss", "euclidean")
 

@@ -80,7 +80,7 @@ def test_a_folder_without_super_class_is_refused(packed, tmp_path):
 def config(forget, dataset="cifar20", **changes):
     experiment = {
         "dataset": dataset,
-        "arch": "small_cnn",
+        "arch": "strided_cnn",
         "training": {"epochs": 1, "batch_size": 64, "lr": 0.1},
         "train_seeds": [0],
         "scenarios": {"subclass_removal": {"forget": forget}},

@@ -35,7 +35,7 @@ DUCKS = ("duck", "duck_released")
 def synthetic_runs(methods: tuple[str, ...] = METHODS + DUCKS, system: tuple = ()) -> pd.DataFrame:
     """A grid like the mini run's: 2 classes x 3 seeds, 3 forget sets; AUS by the library."""
     draw = np.random.default_rng(7)
-    dataset, arch = system or ("fashion_mnist_mini", "small_cnn")
+    dataset, arch = system or ("fashion_mnist_mini", "strided_cnn")
     cells = [("class_removal", f"class-{c}", t, "") for c in (0, 8) for t in range(3)]
     cells += [("homogeneous_removal", f"seed-{s}", s, s) for s in range(3)]
     rows = []
@@ -410,7 +410,7 @@ def test_two_data_sets_and_two_experiments_never_share_a_mean(tmp_path):
     assert len(table) == 3 * 4 and set(table["n_ok"]) == {6}
     text = (folder / "class_removal.md").read_text(encoding="utf-8")
     assert "**Class removal: cifar100, resnet18.**" in text
-    assert "**Class removal: fashion_mnist_mini, small_cnn, experiment ablation.**" in text
+    assert "**Class removal: fashion_mnist_mini, strided_cnn, experiment ablation.**" in text
 
 
 def test_hostile_names_are_escaped(tmp_path):

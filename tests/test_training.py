@@ -180,7 +180,7 @@ def test_normalisation_equals_its_formula():
 
 def linear(seed=0) -> Classifier:
     torch.manual_seed(seed)
-    return Classifier(nn.Flatten(), nn.Linear(64, 4)).double()
+    return Classifier(nn.Flatten(), nn.Linear(144, 4)).double()
 
 
 def train_by_hand(model, data, recipe, batches):
@@ -265,7 +265,7 @@ def test_each_line_of_the_log_is_written_at_once():
         "images = torch.zeros(4, 1, 28, 28, dtype=torch.uint8)\n"
         "data = Images(images, torch.arange(4), torch.zeros(1), torch.ones(1))\n"
         "recipe = Recipe(epochs=2, batch_size=4, lr=0.1)\n"
-        "train(build('small_cnn', 4, 1), data, torch.arange(4), recipe, 0)\n"
+        "train(build('strided_cnn', 4, 1), data, torch.arange(4), recipe, 0)\n"
         "os._exit(0)\n"
     )
     buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
@@ -367,7 +367,7 @@ def facts(tiny_run, folder):
 
 def test_no_parameter_of_the_oracle_equals_the_originals(tiny_run):
     original = load_tensors(tiny_run.root / "original" / "model.safetensors")
-    parameters = [name for name, _ in build("small_cnn", 4, 1).named_parameters()]
+    parameters = [name for name, _ in build("strided_cnn", 4, 1).named_parameters()]
     assert len(parameters) > 5
     for key in ("class-1", "seed-0"):
         oracle = load_tensors(tiny_run.root / f"oracle-{key}" / "model.safetensors")
@@ -437,7 +437,7 @@ def rows(tiny_run):
 
 def by_image(tiny_run, cell):
     """Whether each image is classified rightly, by a fresh forward pass of the stored model."""
-    model = build(f"small_cnn{tiny_run.ending(cell.method)}", 4, 1).eval()
+    model = build(f"strided_cnn{tiny_run.ending(cell.method)}", 4, 1).eval()
     model.load_state_dict(load_tensors(tiny_run.outputs(cell)["model"]))
     arrays = load_tensors(tiny_run.data)
     correct = {}
@@ -510,7 +510,7 @@ def test_a_row_carries_the_identity_and_the_clocks_of_its_cell(tiny_run):
     for row in rows(tiny_run):
         homogeneous = row["scenario"] == "homogeneous_removal"
         assert row["split_seed"] == ("0" if homogeneous else "")
-        assert (row["dataset"], row["arch"], row["train_seed"]) == ("tiny", "small_cnn", "0")
+        assert (row["dataset"], row["arch"], row["train_seed"]) == ("tiny", "strided_cnn", "0")
         if row["method"] in ORIGINALS or row["status"] == "not_defined":
             assert row["unlearning_seconds"] == row["official_seconds"] == ""
         else:
@@ -609,7 +609,7 @@ def test_a_cell_that_was_not_run_is_a_row_that_says_so(tiny_run, tmp_path):
 
 
 def test_cells_of_different_code_do_not_share_a_table():
-    identity = {"arch": "small_cnn", "experiment": "e", "split": "class-1", "train_seed": 0}
+    identity = {"arch": "strided_cnn", "experiment": "e", "split": "class-1", "train_seed": 0}
     cells = [
         identity
         | {"base_method": method, "status": status, "code_sha256": code}

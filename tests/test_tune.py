@@ -34,7 +34,7 @@ SEARCHED = [m for m in hyperparameters.known_methods(METHOD_FILES) if m not in N
 def experiment(**changes):
     raw = {
         "dataset": "d",
-        "arch": "small_cnn",
+        "arch": "strided_cnn",
         "training": {"epochs": 1, "batch_size": 1, "lr": 0.1},
         "scenarios": {"class_removal": {"forget": [0]}},
         "methods": ["duck", "ssd"],
@@ -72,7 +72,7 @@ def test_a_search_on_a_share_gives_methods_a_share_and_keeps_the_run_as_it_is():
 def test_the_search_is_an_experiment_on_held_out_images():
     tried = {"duck": [{"lr": 0.1}, {"lr": 0.2}], "original_erm": []}
     found = tuning_experiment(experiment(), {"class_removal": tried})
-    assert found.evaluation == "validation" and found.label == "d-small_cnn-tuning"
+    assert found.evaluation == "validation" and found.label == "d-strided_cnn-tuning"
     (part,) = found.parts
     assert found.train_seeds == [3, 4] and part.scenarios.class_removal.forget == [1]
     assert [(v.name, v.method, v.settings) for v in part.methods] == [
@@ -200,7 +200,7 @@ def test_candidates_of_all_methods_lie_at_the_same_places():
 
 
 def test_a_new_data_set_is_searched_like_any_other():
-    cell = {"dataset": "mnist", "arch": "small_cnn", "scenario": "class_removal"}
+    cell = {"dataset": "mnist", "arch": "strided_cnn", "scenario": "class_removal"}
     for method in SEARCHED:
         assert len(hyperparameters.candidates(method, cell, 16, METHOD_FILES)) == 16, method
 
@@ -476,7 +476,7 @@ def test_a_trace_holds_every_candidate_and_one_winner_a_scenario(trace):
         ({"space": {"rate": {"decades": 3}}}, "rate: unknown setting"),
         ({"space": {k: {"decades": 1} for k in ("a", "b", "c")}}, "at most 2 beside"),
         ({"settings": {"rate": 1}}, "unknown key 'rate'"),
-        ({"when": {"network": "small_cnn"}}, "unknown key 'network'"),
+        ({"when": {"network": "strided_cnn"}}, "unknown key 'network'"),
         ({"grid": {}}, "unknown key 'grid'"),
     ],
 )
@@ -494,7 +494,11 @@ def on_test_half(**changes):
 
 def test_a_search_on_half_of_the_test_images_takes_the_runs_originals():
     found = search_of(on_test_half(methods=["negative_gradient", "duck"]), METHOD_FILES)
-    assert (found.evaluation, found.test_half, found.models_of) == ("test", "first", "d-small_cnn")
+    assert (found.evaluation, found.test_half, found.models_of) == (
+        "test",
+        "first",
+        "d-strided_cnn",
+    )
     names = {variant.method for variant in found.variants}
     assert names == {"original", "negative_gradient", "duck"}
     chosen = on_test_half(methods=["negative_gradient", "duck"])

@@ -65,7 +65,7 @@ def run_by_hand(model, data, problem, chosen, *, sign=-1.0, label_zero=False, on
     weights = [p.detach().clone() for p in (model.head.weight, model.head.bias)]
     pool = []
     for c in problem.forget_classes:
-        start = torch.randn(chosen.noise_images, 1, 8, 8, generator=generator).double()
+        start = torch.randn(chosen.noise_images, 1, 12, 12, generator=generator).double()
         adam = AdamByHand([start.flatten(1)], chosen.noise_lr)
         for _ in range(chosen.noise_steps):
             (noise,) = adam.tensors
@@ -112,7 +112,7 @@ def linear(make_images, make_problem):
     def make(**case):
         data = make_images(double=True)
         torch.manual_seed(0)
-        model = Classifier(nn.Flatten(), nn.Linear(64, 4)).double()
+        model = Classifier(nn.Flatten(), nn.Linear(144, 4)).double()
         return data, model, make_problem(data, touches=("retain",), **case)
 
     return make
@@ -159,7 +159,7 @@ def test_learned_noise_is_wrong_for_its_class_and_leaves_the_model_alone(
     noise, _ = unsir._learn_noise(model, problem, settings(noise_steps=30))
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
     assert all(weight.grad is None for weight in model.parameters())
-    assert labels.tolist() == [0] * 3 + [2] * 3 and noise.shape == (6, 1, 8, 8)
+    assert labels.tolist() == [0] * 3 + [2] * 3 and noise.shape == (6, 1, 12, 12)
     assert not noise.requires_grad
     with torch.no_grad():
         own = [nn.functional.cross_entropy(model.eval()(x), labels) for x in (first, noise)]

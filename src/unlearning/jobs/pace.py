@@ -37,7 +37,7 @@ def pace() -> float:
 
 def _steps(repeats: int) -> list[float]:
     """CPU seconds of this thread in each of some repeats, after one that warms up."""
-    model = build("small_cnn", 10, 1).to(memory_format=torch.channels_last).train()
+    model = build("strided_cnn", 10, 1).to(memory_format=torch.channels_last).train()
     images, labels = torch.randn(BATCH, 1, 28, 28), torch.randint(0, 10, (BATCH,))
     optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
     spent = []

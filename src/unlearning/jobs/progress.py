@@ -53,7 +53,7 @@ def seconds(
 
 
 def _pixels(row: str) -> int:
-    """`train small_cnn 1x28x28`: 784."""
+    """`train strided_cnn 1x28x28`: 784."""
     channels, height, width = map(int, row.split()[2].split("x"))
     return channels * height * width
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "strided_cnn": "strided_cnn",
-    "small_cnn": "small_cnn",
     "resnet18": "resnet",
     "resnet18_3x3": "resnet",
     "resnet18_small": "resnet",

@@ -38,7 +38,6 @@ DATASETS = {
     "tiny_imagenet": "Tiny ImageNet",
 }
 ARCHITECTURES = {
-    "small_cnn": "small CNN",
     "strided_cnn": "strided CNN",
     "allcnn": "All-CNN",
     "allcnn_small": "All-CNN (small)",
@@ -79,5 +78,5 @@ def shown(name: str) -> str:
 
 
 def system(dataset: str, arch: str) -> str:
-    """`Fashion-MNIST, small CNN`; architectures and data sets of no table as they are."""
+    """`Fashion-MNIST, strided CNN`; architectures and data sets of no table as they are."""
     return f"{DATASETS.get(dataset, dataset)}, {ARCHITECTURES.get(arch, arch)}"
