@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from unlearning.metrics.aus import SCENARIOS
 from unlearning.report import labels
@@ -91,6 +92,8 @@ def draw_panel(axes: Axes, drawn: pd.DataFrame, looks: dict) -> None:
         )
     low = max(LOWEST, drawn["false_positive_rate"].min())
     axes.set(xscale="log", yscale="log", xlim=(low, 1), ylim=(LOWEST, 1.05))
+    for axis in (axes.xaxis, axes.yaxis):  # over less than a decade they would be written, and meet
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("false-positive rate")
     axes.set_ylabel("true-positive rate")
     axes.yaxis.tick_right()

@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
-from test_figures import _overlap, _scripts, painted, texts
+from drawing import _scripts, overlap, painted, texts
 from workspace import PROJECT
 
 from unlearning.report.labels import spread
@@ -36,7 +36,7 @@ def test_names_on_a_reference_are_whole_apart_and_once_a_panel(name, run, monkey
         assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, text
         assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text
     for (text, box), (other, another) in itertools.combinations(boxes, 2):
-        assert not _overlap(box, another), (text, other)
+        assert not overlap(box, another), (text, other)
     for axes, scenario in zip(figure.axes, table["scenario"].unique(), strict=True):
         methods = table.loc[table["scenario"] == scenario, "method"].unique()
         said = [text.get_text().partition(" 0.")[0].split("\n")[0] for text in axes.texts]

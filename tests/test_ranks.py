@@ -7,14 +7,14 @@ import statistics
 import numpy as np
 import pandas as pd
 import pytest
+from drawing import _scripts, drawn, points, texts, usual
+from figure_tables import with_holes
 from scipy.stats import rankdata
-from test_figures import _scripts, check_texts, drawn, plot, points, saved, texts, with_holes
 from test_tables import DUCKS, METHODS, lose, synthetic_runs
 
 from unlearning.results.display import shown
 
 __all__ = ["_scripts"]  # a fixture that every test here uses
-MANY = (*METHODS, *DUCKS, *(f"an ablation of duck, number {k}" for k in range(13)))
 
 
 def by_hand(runs: pd.DataFrame, scenario: str, lost: tuple[str, ...]) -> dict[str, float]:
@@ -37,7 +37,7 @@ def by_hand(runs: pd.DataFrame, scenario: str, lost: tuple[str, ...]) -> dict[st
 
 
 def test_ranks_agree_with_an_independent_computation(tmp_path):
-    table = pd.read_csv(plot("ranks", with_holes(), tmp_path).with_suffix(".csv"))
+    _, table = usual("ranks", tmp_path)
     for scenario, lost, n in (
         ("class_removal", ("boundary_shrink",), 2),
         ("homogeneous_removal", (), 3),
@@ -53,7 +53,7 @@ def test_ranks_agree_with_an_independent_computation(tmp_path):
 
 
 def test_the_picture_holds_its_csv(tmp_path):
-    figure, table = drawn("ranks", with_holes(), tmp_path)
+    figure, table = usual("ranks", tmp_path)
     labels = texts(figure)
     ends = set()
     for axes, scenario in zip(figure.axes, table["scenario"].unique(), strict=True):
@@ -128,29 +128,3 @@ def test_too_few_cells_or_methods_say_so(tmp_path):
     figure.canvas.draw()
     assert "got 0 and 0" in texts(figure) and table.empty
     assert "Oracle, DUCK, DUCK (released): 6 of 6 cells missing" in texts(figure)
-
-
-def test_the_same_runs_give_the_same_bytes_and_one_changed_value_others(tmp_path):
-    runs = with_holes()
-    first = plot("ranks", runs, tmp_path)
-    again = saved(*drawn("ranks", runs, tmp_path), tmp_path / "again")
-    runs.loc[(runs["method"] == "duck") & (runs["split"] == "class-0"), "aus"] = 0.1
-    changed = saved(*drawn("ranks", runs, tmp_path), tmp_path / "changed")
-    for form in ("svg", "pdf", "png", "csv"):
-        read = [stem.with_suffix(f".{form}").read_bytes() for stem in (first, again, changed)]
-        assert read[0] == read[1] != read[2], form
-
-
-@pytest.mark.parametrize("case", ["holes", "three", "twenty", "systems"])
-def test_no_text_overlaps_or_leaves_the_sheet(case, tmp_path, monkeypatch):
-    runs = {
-        "holes": with_holes,
-        "three": lambda: synthetic_runs(DUCKS),
-        "twenty": lambda: synthetic_runs(MANY),
-        "systems": lambda: pd.concat(
-            [synthetic_runs(), synthetic_runs(system=("cifar100", "resnet18"))]
-        ),
-    }[case]()
-    figure, _ = drawn("ranks", runs, tmp_path)
-    figure.canvas.draw()
-    check_texts(figure, monkeypatch)

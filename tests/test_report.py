@@ -73,7 +73,8 @@ def test_the_page_opens_with_the_answer(text, finished):
     opening = text.split('<header id="answer">')[1].split("</header>")[0]
     plain = html.unescape(" ".join(re.sub("<[^>]+>", " ", opening).split()))
     parts = [
-        "On Fashion-MNIST (mini), small CNN, of 3 claims about the unlearning method DUCK, 1 holds",
+        "On Fashion-MNIST (mini), strided CNN, of 3 claims about the unlearning method DUCK, "
+        "1 holds",
         "Claims 1 of 3 claims holds 1 does not 1 was not tested",
         "Reported numbers 6 of 10 reported numbers judged 2 ours not run (grade A)",
         "Cells 72 of 81 cells run 9 missing",

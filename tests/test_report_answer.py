@@ -65,7 +65,7 @@ def audit_of(*rows: tuple[str, str, int]) -> pd.DataFrame:
     ids=["nothing judged", "some judged", "nothing tested", "nothing asked"],
 )
 def test_the_answer_is_one_sentence(claims, audit, said):
-    place = "On Fashion-MNIST (mini), small CNN, "
+    place = "On Fashion-MNIST (mini), strided CNN, "
     assert sentence(claims, audit, MINI) == place + said
     assert sentence(claims, audit, []) == "In this run, " + said
 
@@ -247,7 +247,7 @@ def changed(folder: Path, made: Path, change) -> str:
         (
             lambda runs: runs[runs["scenario"] == "class_removal"],
             1,
-            "Class removal, Fashion-MNIST (mini), small CNN",
+            "Class removal, Fashion-MNIST (mini), strided CNN",
             'class="chooser"',
         ),
         (

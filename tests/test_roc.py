@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 
-import matplotlib.pyplot as plt
-import pandas as pd
 import pytest
+from drawing import _scripts, usual
+from figure_tables import roc_points
 
-from unlearning.results.collected import ROC_COLUMNS
-
-FIGURES = Path(__file__).parents[1] / "figures"
+__all__ = ["_scripts"]  # a fixture that every test here uses
 
 
 @pytest.fixture
-def roc(monkeypatch):
-    monkeypatch.syspath_prepend(str(FIGURES))
-    with plt.style.context(FIGURES / "style.mplstyle"):
-        yield importlib.import_module("roc")
-    plt.close("all")
-
-
-def points(methods=("original", "oracle", "duck", "scrub")) -> pd.DataFrame:
-    """Two cells a method; the second does not resolve the lowest rate."""
-    rows = []
-    for scenario, split in (("class_removal", "class-0"), ("homogeneous_removal", "seed-0")):
-        for k, method in enumerate(methods):
-            for seed in (0, 1):
-                for rate in (0.01, 0.1, 1.0)[seed:]:
-                    cell = ["mini", "data", "cnn", scenario, split, method, seed, 0]
-                    rows.append([*cell, rate, min(1.0, rate * (1 + k + seed)), 8])
-    return pd.DataFrame(rows, columns=ROC_COLUMNS)
+def roc():
+    return importlib.import_module("roc")
 
 
 def test_a_curve_is_the_mean_where_every_cell_has_a_point(roc):
-    table = roc.numbers(points())
+    table = roc.numbers(roc_points())
     scrub = table[(table["method"] == "scrub") & (table["scenario"] == "class_removal")]
     assert scrub["false_positive_rate"].tolist() == [0.1, 1.0]
     assert scrub["true_positive_rate"].tolist() == pytest.approx([0.45, 1.0])
     assert set(table["cells"]) == {2}
 
 
-def test_what_is_drawn_is_in_the_csv(roc):
-    figure, table = roc.draw(points())
+def test_what_is_drawn_is_in_the_csv(tmp_path):
+    figure, table = usual("roc", tmp_path)
     drawn = set()
     for axes in figure.axes:
         for line in axes.lines[1:]:  # the first is chance
@@ -55,21 +37,10 @@ def test_what_is_drawn_is_in_the_csv(roc):
 
 def test_every_method_is_named_beside_its_curve_and_no_two_look_alike(roc):
     names = [f"method_{k}" for k in range(20)]
-    figure, _ = roc.draw(points(("original", "oracle", *names)))
+    figure, _ = roc.draw(roc_points(("original", "oracle", *names)))
     for axes in figure.axes:
         written = sorted(text.get_text() for text in axes.texts)
         assert written == sorted(["Original", "Oracle", *(f"Method {k}" for k in range(20))])
     looks = roc.common.looks(["original", "oracle", *names])
     styles = [str(roc.style(name, looks)) for name in looks]
     assert len(set(styles)) == len(styles) == 22
-
-
-def test_without_an_attack_it_says_so(roc):
-    figure, table = roc.draw(points()[:0])
-    assert table.empty and figure.texts[0].get_text() == "No attack in this run."
-
-
-def test_a_missing_column_is_named(roc, tmp_path):
-    points().drop(columns="shadow_models").to_csv(tmp_path / "roc.csv", index=False)
-    with pytest.raises(ValueError, match="no column shadow_models"):
-        roc.read(tmp_path / "roc.csv")

@@ -3,160 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import itertools
-import re
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from drawing import _scripts, drawn, read, texts, usual
+from figure_tables import TABLES, VARIANTS, architectures, attributions, multiple_classes, shortcut
 from matplotlib.collections import PolyCollection
-from test_figures import FIGURES, FORMS, _scripts, check_texts, saved, texts
-from test_tables import lose, synthetic_runs
 
 from unlearning.results.display import shown
 
 __all__ = ["_scripts"]  # a fixture that every test here uses
-VARIANTS = (
-    *("no_forget_loss", "no_retain_loss", "random_centroid", "farthest_centroid"),
-    *("moving_centroids", "euclidean", "temperature_1", "temperature_4", "retain_10_percent"),
-    *("retain_30_percent", "batch_ratio_1", "batch_ratio_10"),
-)
-CELLS = {"split": "class-3", "scenario": "class_removal", "experiment": "study"}
 
 
-def ablation(variants: tuple[str, ...] = VARIANTS) -> pd.DataFrame:
-    """Two classes and three halves x three seeds, duck and its variants."""
-    runs = synthetic_runs(("duck", *variants))
-    return runs.assign(study="ablation", classes_removed=runs["scenario"].map(_one))
-
-
-def _one(scenario: str) -> object:
-    return 1 if scenario == "class_removal" else ""
-
-
-def architectures(archs: tuple[str, ...] = ("strided_cnn", "resnet18", "vit_b16")) -> pd.DataFrame:
-    """The same grid on each architecture, moved a little from one to the next."""
-    found = []
-    for k, arch in enumerate(archs):
-        runs = synthetic_runs(("fine_tuning", "duck"), system=("fashion_mnist_mini", arch))
-        known = runs["aus"] > 0.9
-        runs.loc[known, "aus"] -= 0.01 * k
-        found.append(runs.assign(experiment=f"study-{arch}"))
-    runs = pd.concat(found, ignore_index=True)
-    return runs.assign(study="architectures", classes_removed=runs["scenario"].map(_one))
-
-
-def multiple_classes(counts: tuple[int, ...] = (1, 2, 3, 5, 7, 8), draws: int = 3) -> pd.DataFrame:
-    """For each number of classes `draws` forget sets of one seed; accuracy rises as classes go."""
-    one = synthetic_runs(("fine_tuning", "duck"))
-    one = one[(one["split"] == "class-0") & (one["train_seed"] == 0)]
-    draw = np.random.default_rng(1)
-    found = []
-    for count, order in itertools.product(counts, range(draws)):
-        cells = one.assign(split=f"classes-{count}-{order}", classes_removed=count)
-        cells["retain_test_accuracy"] += 0.08 * count / max(counts) + 0.01 * draw.standard_normal(
-            len(cells)
-        )
-        cells["aus"] += 0.01 * draw.standard_normal(len(cells))
-        cells["forget_test_accuracy"] = cells["forget_test_accuracy"] * draw.uniform(0.8, 1.02)
-        found.append(cells)
-    return pd.concat(found, ignore_index=True).assign(study="multiple_classes")
-
-
-def attributions(images: int = 20, splits: int = 3, seeds: int = 2) -> pd.DataFrame:
-    """Correlations of random size; image k of one class is another than image k of the next."""
-    draw = np.random.default_rng(2)
-    middle = {"duck~oracle": 0.6, "original~oracle": 0.3, "original~duck": 0.4}
-    rows = []
-    for split, seed, image in itertools.product(range(splits), range(seeds), range(images)):
-        for output, (pair, mean) in itertools.product(("true", "assigned"), middle.items()):
-            value = np.tanh(np.arctanh(mean) + 0.4 * draw.standard_normal())
-            cell = CELLS | {"split": f"class-{split}", "train_seed": seed, "image": image}
-            rows.append(cell | {"output": output, "pair": pair, "correlation": value})
-    return pd.DataFrame(rows).assign(dataset="fashion_mnist_mini", arch="strided_cnn")
-
-
-def shortcut(seeds: int = 3, methods: tuple[str, ...] = ("original", "oracle", "duck")):
-    """The original answers patched images with the wrong label, the others hardly."""
-    draw = np.random.default_rng(3)
-    rows = []
-    for method, seed in itertools.product(methods, range(seeds)):
-        wrong = 0.9 if method == "original" else 0.04
-        values = {
-            "clean_source": 0.8 + 0.03 * draw.standard_normal(),
-            "clean_label": 0.02 * draw.random(),
-            "patched_source": 0.95 - wrong + 0.01 * draw.standard_normal(),
-            "patched_label": wrong + 0.02 * draw.random(),
-            "attribution_mass": 0.05 + 0.3 * (method == "original") + 0.02 * draw.random(),
-            "patch_area": 16 / 784,
-            "test_accuracy": 0.85,
-        }
-        cell = {"method": method, "train_seed": seed, "source": 1, "label": 9, "n": 100}
-        rows += [cell | {"measure": name, "value": value} for name, value in values.items()]
-    table = pd.DataFrame(rows).assign(experiment="study", arch="strided_cnn")
-    return table.assign(dataset="fashion_mnist_mini")
-
-
-def with_holes(runs: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
-    """One class-removal cell of `one` diverged, and all of `other` missing in the last system."""
-    last = (runs["scenario"] == "class_removal") & (runs["arch"] == runs["arch"].iloc[-1])
-    cell = (runs["method"] == one) & (runs["split"] == "class-8") & (runs["train_seed"] == 2)
-    runs = hole(runs, cell & last, "diverged", "loss is NaN")
-    return hole(runs, last & (runs["method"] == other), "missing", "not run")
-
-
-def with_gap(runs: pd.DataFrame) -> pd.DataFrame:
-    """Fine-Tuning diverged wherever 3 classes go, and 8 of them went only once."""
-    gone = (runs["method"] == "fine_tuning") & (runs["classes_removed"] == 3)
-    once = (runs["classes_removed"] == 8) & ~runs["split"].str.endswith("-0")
-    return hole(runs, gone, "diverged", "loss is NaN")[~once]
-
-
-def hole(runs: pd.DataFrame, where: pd.Series, status: str, reason: str) -> pd.DataFrame:
-    """As `lose`, but what the cell is stays known."""
-    beside = runs[["study", "classes_removed"]]
-    return lose(runs, where, status, reason).assign(**beside)
-
-
-def blank(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The table without its first value."""
-    return table.assign(**{column: table[column].where(table.index > 0)})
-
-
-TABLES = {
-    "ablation": lambda: with_holes(ablation(), "euclidean", "random_centroid"),
-    "architectures": lambda: with_holes(architectures(), "duck", "fine_tuning"),
-    "multiple_classes": lambda: with_gap(multiple_classes()),
-    "attributions": lambda: blank(attributions(), "correlation"),
-    "shortcut": lambda: blank(shortcut(), "value"),
-}
-NAMES = tuple(TABLES)
 MARKERS = ("o", "s", "*", "D")
-
-
-def read(name: str, table: pd.DataFrame, where: Path) -> pd.DataFrame:
-    table.to_csv(where / "table.csv", index=False)
-    module = importlib.import_module(name)
-    reader = getattr(module, "read", None) or module.common.read_study(name)
-    return reader(str(where / "table.csv"))
-
-
-def drawn(name: str, table: pd.DataFrame, where: Path):
-    return importlib.import_module(name).draw(read(name, table, where))
-
-
-_usual: dict[str, tuple] = {}
-
-
-def usual(name: str, where: Path):
-    """The figure of its table with holes, drawn once: look at it and change nothing."""
-    if name not in _usual:
-        _usual[name] = drawn(name, TABLES[name](), where)
-    return _usual[name]
 
 
 def marks(axes, *markers: str) -> list[tuple[float, float, str]]:
@@ -184,60 +45,6 @@ def bars(axes) -> dict[float, float]:
     }
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory) -> Path:
-    """What every script wrote of its table with holes, in a process as in the DAG."""
-    where = tmp_path_factory.mktemp("study_figures")
-    for name, table in TABLES.items():
-        table().to_csv(where / f"{name}.in", index=False)
-    code = (
-        f"import runpy, sys; sys.path.insert(0, {str(FIGURES)!r})\n"
-        f"for name in {NAMES}:\n"
-        f"    stem = {str(where)!r} + '/' + name\n"
-        "    sys.argv = [name, '--runs', stem + '.in', '--out', stem]\n"
-        f"    runpy.run_path({str(FIGURES)!r} + '/' + name + '.py', run_name='__main__')\n"
-        "assert 'torch' not in sys.modules, 'a figure has imported torch'"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-    return where
-
-
-def test_the_same_tables_give_the_same_bytes(written, tmp_path):
-    for name in NAMES:
-        saved(*drawn(name, TABLES[name](), tmp_path), tmp_path / name)
-    for name, form in itertools.product(NAMES, FORMS):
-        fresh = (tmp_path / f"{name}.{form}").read_bytes()
-        assert fresh == (written / f"{name}.{form}").read_bytes(), (name, form)
-        assert len(fresh) > 1000, (name, form)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_vector_text_stays_text(written, name):
-    words = re.findall(r"<text[^>]*>([^<]*)</text>", (written / f"{name}.svg").read_text("utf-8"))
-    label = {"attributions": "DUCK – Oracle", "shortcut": "clean, as the source class"}
-    assert label.get(name, "AUS") in words
-    assert b"/FontFile2" in (written / f"{name}.pdf").read_bytes()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_table_without_such_rows_says_so(name, tmp_path):
-    table = TABLES[name]()
-    cases = [table[:0]] + ([table.assign(study="feature_space")] if "study" in table else [])
-    for case in cases:
-        figure, numbers = drawn(name, case, tmp_path)
-        assert re.search(r"No [a-z ]+ in this run\.", texts(figure))
-        assert numbers.empty and len(numbers.columns) > 5
-        figure.canvas.draw()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_missing_column_is_named_with_its_file(name, tmp_path):
-    table = TABLES[name]()
-    gone = "classes_removed" if "study" in table else "dataset"
-    with pytest.raises(ValueError, match=rf"table\.csv: no column {gone}"):
-        read(name, table.drop(columns=gone), tmp_path)
-
-
 @pytest.mark.parametrize(
     ("name", "column", "value", "message"),
     [
@@ -248,7 +55,7 @@ def test_a_missing_column_is_named_with_its_file(name, tmp_path):
     ],
 )
 def test_a_wrong_value_is_refused(name, column, value, message, tmp_path):
-    with pytest.raises(ValueError, match=rf"table\.csv.*{message}"):
+    with pytest.raises(ValueError, match=rf"\.csv.*{message}"):
         read(name, TABLES[name]().assign(**{column: value}), tmp_path)
 
 
@@ -276,7 +83,7 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TOLD)
 def test_what_is_missing_and_how_many_there_are_is_told(name, tmp_path):
     said = texts(usual(name, tmp_path)[0])
     assert [part for part in TOLD[name] if part not in said] == []
@@ -500,31 +307,3 @@ def test_patched_images_are_filled_and_clean_ones_open(tmp_path):
     places = [(line.get_ydata()[0], line.get_markerfacecolor()) for line in means]
     assert len(places) == 3 * 4
     assert all((face == "white") == (y > round(y)) for y, face in places)
-
-
-SHEETS = {
-    **{name: (name, table) for name, table in TABLES.items()},
-    "one cell": ("ablation", lambda: _one_cell(ablation())),
-    "one seed": ("shortcut", lambda: shortcut(1, ("original", "oracle", "duck", "fine_tuning"))),
-    "one image": ("attributions", lambda: attributions(1, 1, 1)),
-    "two systems": (
-        "attributions",
-        lambda: pd.concat([attributions(), attributions(6).assign(dataset="cifar100")]),
-    ),
-    "up to 98": ("multiple_classes", lambda: multiple_classes((1, *range(10, 91, 10), 98))),
-    "two data sets": (
-        "multiple_classes",
-        lambda: pd.concat([multiple_classes(), multiple_classes().assign(dataset="cifar100")]),
-    ),
-}
-
-
-def _one_cell(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs[(runs["split"] == "class-0") & (runs["train_seed"] == 0)]
-
-
-@pytest.mark.parametrize("case", SHEETS)
-def test_no_text_overlaps_or_leaves_the_sheet(case, tmp_path, monkeypatch):
-    name, table = SHEETS[case]
-    figure, _ = drawn(name, table(), tmp_path)
-    check_texts(figure, monkeypatch)

@@ -3,117 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 import math
 import statistics
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from drawing import _scripts, drawn, texts, usual
+from figure_tables import MODELS, attribution_maps, destinations, features, maps
 from matplotlib.colors import to_hex
-from test_figures import FIGURES, FORMS, _scripts, check_texts, saved, texts
 
 from unlearning.results.display import shown
 
-MODELS = ("original", "duck", "oracle")
-SYSTEM = {"experiment": "inside", "dataset": "data", "arch": "cnn", "scenario": "class_removal"}
-IMAGE = [*SYSTEM, "split", "train_seed", "image", "label", "assigned"]
-__all__ = ["_scripts"]  # the fixture of the figures' tests holds here too
-
-
-def features(seeds=(0, 1), classes=(3, 5)) -> pd.DataFrame:
-    """Log densities at two percentiles, and a measure that the figure must not draw."""
-    random = np.random.default_rng(0)
-    rows = []
-    for split, seed, model in itertools.product(classes, seeds, MODELS):
-        where = SYSTEM | {"split": f"class-{split}", "train_seed": seed, "model": model}
-        for layer, part in itertools.product(("embedding", "intermediate"), ("forget", "retain")):
-            cell = where | {"layer": layer, "part": part}
-            for percentile in (90, 95):
-                density = {"measure": "log_density", "percentile": percentile}
-                rows.append(cell | density | {"value": random.normal()})
-            rows.append(cell | {"measure": "silhouette", "percentile": "", "value": 0.123})
-    return pd.DataFrame(rows)
-
-
-def destinations(classes=4, removed=(0, 2), seeds=(0, 1)) -> pd.DataFrame:
-    """Shares that sum to one; the first seed does not name destinations of share 0."""
-    random = np.random.default_rng(1)
-    rows = []
-    panels = [("original", "centroid"), ("duck", "centroid"), ("oracle", "prediction")]
-    for own, seed, (model, by) in itertools.product(
-        removed, seeds, [*panels, ("duck", "prediction")]
-    ):
-        where = SYSTEM | {"split": f"class-{own}", "train_seed": seed, "model": model, "by": by}
-        shares = random.dirichlet(np.ones(classes)) * (np.arange(classes) != own)
-        for label in np.flatnonzero(shares):
-            rows.append(where | {"class": label, "share": shares[label] / shares.sum()})
-    many = SYSTEM | {"split": "classes-2", "train_seed": 0, "model": "duck", "by": "centroid"}
-    return pd.DataFrame([*rows, many | {"class": 1, "share": 1.0}])
-
-
-def maps(classes=4, forgotten=20) -> pd.DataFrame:
-    """Two maps; class 2 is removed in the first and its images are assigned to 0 and 3."""
-    random = np.random.default_rng(2)
-    rows = []
-    for split, model in itertools.product(("class-2", "class-0"), MODELS):
-        where = SYSTEM | {"split": split, "train_seed": 0, "model": model}
-        gone = int(split[-1])
-        others = [label for label in range(classes) if label != gone]
-        labels = [*(others * 5), *([gone] * forgotten)]
-        for place, label in enumerate(labels):
-            x, y = random.normal(size=2) + 9 * label
-            assigned = others[-1 if place % 2 else 0] if label == gone else ""
-            image = {"kind": "image", "class": label, "forgotten": int(label == gone)}
-            rows.append(where | image | {"x": x, "y": y, "assigned": assigned})
-        for label in others if model == "original" else ():
-            centroid = {"kind": "centroid", "class": label, "forgotten": 0, "assigned": ""}
-            rows.append(where | centroid | {"x": 9.0 * label, "y": 9.5 * label})
-    return pd.DataFrame(rows)
-
-
-def attribution_maps(images=5, channels=1) -> pd.DataFrame:
-    """Random pixels and attributions of 3 x 4 pixels, each image on its own scale."""
-    random = np.random.default_rng(3)
-    rows = []
-    pixels = [("image", f"channel_{k}") for k in range(channels)]
-    names = pixels + list(itertools.product(MODELS, ("true", "assigned")))
-    for image, (model, output) in itertools.product(range(images), names):
-        case = SYSTEM | {"split": "class-3", "train_seed": 0, "image": 7 * image, "label": 3}
-        case |= {"assigned": image, "model": model, "output": output}
-        for row, column in itertools.product(range(3), range(4)):
-            scale = 10.0**-image * random.normal()
-            value = random.integers(256) if model == "image" else scale
-            rows.append(case | {"row": row, "column": column, "value": value})
-    return pd.DataFrame(rows)
-
-
-CASES = {
-    "density": features,
-    "destinations": destinations,
-    "embedding_maps": maps,
-    "attribution_maps": attribution_maps,
-}
-NUMBER = {"embedding_maps": "x", "destinations": "share"}  # else `value`
-
-
-def drawn(name: str, frame: pd.DataFrame, where):
-    """The figure and its numbers, by way of a file."""
-    frame.to_csv(where / f"{name}.csv", index=False)
-    script = importlib.import_module(name)
-    return script.draw(script.read(where / f"{name}.csv"))
-
-
-_usual: dict[str, tuple] = {}
-
-
-def usual(name: str, where):
-    """The figure of its case and its numbers, drawn once: look at it and change nothing."""
-    if name not in _usual:
-        _usual[name] = drawn(name, CASES[name](), where)
-    return _usual[name]
+__all__ = ["_scripts"]  # a fixture that every test here uses
 
 
 def curves(axes, colour=None, marker=None) -> list[set[tuple[float, float]]]:
@@ -128,56 +30,6 @@ def curves(axes, colour=None, marker=None) -> list[set[tuple[float, float]]]:
 
 def pairs(table: pd.DataFrame, x="x", y="y") -> set[tuple[float, float]]:
     return set(zip(table[x].astype(float), table[y].astype(float), strict=True))
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_a_script_writes_every_format_and_the_same_bytes_again(name, tmp_path):
-    figure, table = drawn(name, CASES[name](), tmp_path)
-    saved(figure, table, tmp_path / "again")
-    files = ["--runs", str(tmp_path / f"{name}.csv"), "--out", str(tmp_path / "out")]
-    subprocess.run([sys.executable, str(FIGURES / f"{name}.py"), *files], check=True)
-    for form in FORMS:
-        fresh = (tmp_path / f"again.{form}").read_bytes()
-        assert fresh == (tmp_path / f"out.{form}").read_bytes(), form
-    assert len(pd.read_csv(tmp_path / "out.csv")) == len(table)
-    assert "<text" in (tmp_path / "out.svg").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_no_place_keeps_the_last_digits_of_the_solver(name, tmp_path):
-    figure, _ = drawn(name, CASES[name](), tmp_path)
-    importlib.import_module("common").settle(figure)
-    places = [value for axes in figure.axes for value in axes.get_position(original=True).bounds]
-    places += [value for part in figure.subfigs for value in part.bbox_relative.bounds]
-    assert len(places) > 20
-    assert np.allclose(places, np.round(places, 6), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_an_empty_file_draws_a_sentence(name, tmp_path):
-    figure, table = drawn(name, CASES[name]()[:0], tmp_path)
-    figure.canvas.draw()
-    assert table.empty and not figure.axes
-    assert texts(figure).startswith("No ") and texts(figure).endswith("in this run.")
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_a_strange_column_is_named_with_its_file(name, tmp_path):
-    frame, number = CASES[name](), NUMBER.get(name, "value")
-    with pytest.raises(ValueError, match=rf"{name}\.csv: no column model, {number}$"):
-        drawn(name, frame.drop(columns=["model", number]), tmp_path)
-    with pytest.raises(ValueError, match=rf"{name}\.csv: column {number}: .*'much'"):
-        drawn(name, frame.astype(object).assign(**{number: "much"}), tmp_path)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_one_changed_value_changes_the_numbers(name, tmp_path):
-    frame, number = CASES[name](), NUMBER.get(name, "value")
-    _, before = drawn(name, frame, tmp_path)
-    frame[number] = frame[number].astype(float)
-    frame.loc[0, number] /= 3
-    _, after = drawn(name, frame, tmp_path)
-    assert not before.equals(after)
 
 
 def test_density_means_and_errors_agree_with_an_independent_computation(tmp_path):
@@ -386,16 +238,3 @@ def test_an_attribution_map_that_is_missing_is_told(tmp_path):
     frame.loc[frame["model"] != "image", "value"] = 0.0
     figure, _ = drawn("attribution_maps", frame, tmp_path)
     assert {image.get_clim() for axes in figure.axes[2:5] for image in axes.images} == {(-1, 1)}
-
-
-@pytest.mark.parametrize("name", ["density", "destinations", "attribution_maps"])
-@pytest.mark.parametrize("size", ["one", "many"])
-def test_no_text_overlaps_or_leaves_the_sheet(name, size, tmp_path, monkeypatch):
-    frames = {
-        "density": lambda: features(*(((0,), (3,)) if size == "one" else ())),
-        "destinations": lambda: destinations(10, (0,) if size == "one" else range(10)),
-        "attribution_maps": lambda: attribution_maps(1 if size == "one" else 4),
-    }
-    figure, _ = drawn(name, frames[name](), tmp_path)
-    figure.canvas.draw()
-    check_texts(figure, monkeypatch, 1)
