@@ -468,7 +468,7 @@ def test_a_record_names_its_inputs_and_an_older_one_by_its_command(tmp_path):
 
 
 def test_an_older_manifest_has_settings_and_paths_by_its_commands():
-    older = read_manifest(ROOT / "paper/reference/fashion/manifest.csv")
+    older = read_manifest(ROOT / "paper/reference/mini_seeds/manifest.csv")
     assert set(COLUMNS) <= set(older)
     ran = older[older["record"] != ""]
     assert set(older["version"]) == {""} and len(ran) > 100
