@@ -15,6 +15,8 @@ from typing import Any
 from alternatives import in_turn
 from here import ROOT, library
 
+from unlearning.results.shown import SOURCES
+
 REFERENCE = ROOT / "paper/reference/mini"
 
 
@@ -23,12 +25,10 @@ def commands(out: Path) -> dict[str, list[str]]:
     runs, ensembles = REFERENCE / "runs.csv", REFERENCE / "ensembles.csv"
     files = ["--runs", str(runs), "--ensembles", str(ensembles), "--out", str(out / "tables")]
     found = {"all tables": ["-m", "unlearning", "tabulate", *files]}
-    for script in sorted((ROOT / "figures").glob("*.py")):
-        figure = script.stem
-        source = REFERENCE / "roc.csv" if figure == "roc" else runs
-        if figure != "common" and source.exists():
-            stem = out / "figures" / figure
-            found[figure] = [str(script), "--runs", str(source), "--out", str(stem)]
+    for figure, source in SOURCES.items():
+        if (REFERENCE / f"{source}.csv").exists():
+            drawn = ["--runs", str(REFERENCE / f"{source}.csv"), "--out", str(out / figure)]
+            found[figure] = [f"figures/{figure}.py", *drawn]
     return found
 
 
@@ -62,8 +62,6 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
         f"{min(one[name] for one in singly):.2f} – {max(one[name] for one in singly):.2f} s"
         for name in todo
     ]
-    if "roc" not in todo:
-        lines.append("roc: not run: the reference run has no roc.csv")
     return [
         {
             "title": "all tables and figures of the reference run",
