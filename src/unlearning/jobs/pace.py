@@ -20,11 +20,12 @@ MOST_THREADS = 4
 
 
 def pace() -> float:
-    """CPU seconds of 20 training steps of the small network, one thread a core at once: a median.
+    """CPU seconds of 20 training steps of `resnet18_small`, one thread a core at once: a median.
 
-    Of the processor, since waiting for it says nothing of its speed. As many at once as there are
-    cores, as a run has them: two that are threads of one core are half as fast together. At most
-    MOST_THREADS, which share one interpreter.
+    A network that computes for most of a step: one that mostly moves memory varies twice as much
+    from process to process. Of the processor, since waiting for it says nothing of its speed. As
+    many at once as there are cores, as a run has them: two that are threads of one core are half as
+    fast together. At most MOST_THREADS, which share one interpreter.
     """
     threads = torch.get_num_threads()
     cores = min(len(os.sched_getaffinity(0)), MOST_THREADS)
@@ -37,7 +38,7 @@ def pace() -> float:
 
 def _steps(repeats: int) -> list[float]:
     """CPU seconds of this thread in each of some repeats, after one that warms up."""
-    model = build("strided_cnn", 10, 1).to(memory_format=torch.channels_last).train()
+    model = build("resnet18_small", 10, 1).to(memory_format=torch.channels_last).train()
     images, labels = torch.randn(BATCH, 1, 28, 28), torch.randint(0, 10, (BATCH,))
     optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
     spent = []
