@@ -130,9 +130,16 @@ def test_results_are_records_of_cells_and_files_of_measurements():
     assert f"{PLACE.format('attacks')}.json" in found and f"{PLACE.format('probes')}.json" in found
 
 
+TRUNKS = "originals", "originals_erm"
+
+
 def test_the_first_part_of_the_order_comes_first_and_within_it_class_removal():
     parts = [
-        {"name": "late", "methods": ["duck"], "scenarios": {"class_removal": {"forget": [1]}}},
+        {
+            "name": "late",
+            "methods": ["duck", "original_erm", "erm_ktp"],
+            "scenarios": {"class_removal": {"forget": [1]}},
+        },
         {"name": "soon", "methods": ["duck"], "scenarios": {"class_removal": {"forget": [2]}}},
     ]
     dropped = {"scenarios": None, "methods": None, "parts": parts, "attacks": None}
@@ -145,6 +152,9 @@ def test_the_first_part_of_the_order_comes_first_and_within_it_class_removal():
         return found.priority(base, GROUP | {"split": split, "method": "duck"} | more)
 
     assert priority("class-2") > priority("class-1")
+    trunk = {"experiment": "main", "train_seed": "1"}  # ERM-KTP's original is of the late part
+    plain, masked = (found.priority(50, trunk | {"trunk": t}) for t in TRUNKS)
+    assert plain > masked
     assert found.priority(10, {"experiment": "main", "shadow": "0"}) == priority("class-2") - 50
     assert [part for part, _ in found.by_part()][:2] == ["soon", "soon"]
 

@@ -180,8 +180,8 @@ def unlearn(jobs: Jobs, w: Wildcards) -> Job:
     seeds = int(w["train_seed"]), int(w["unlearn_seed"])
     names = w["experiment"], w["scenario"], w["split"], seeds[0], w["method"], seeds[1]
     settings = identity.unlearned(experiment, grid.Cell(*names), jobs.methods)
-    ending = identity.ending_of(method, jobs.methods)
-    there = w | {"experiment": jobs.home(experiment).label, "trunk": f"originals{ending}"}
+    ending, trunk = (of(method, jobs.methods) for of in (identity.ending_of, identity.trunk_of))
+    there = w | {"experiment": jobs.home(experiment).label, "trunk": trunk}
     elsewhere = w["method"] in experiment.unlearned
     rule = "train_oracle" if method == "oracle" else _start(jobs, there)
     start, asked = jobs.job("take_unlearned", **w) if elsewhere else jobs.job(rule, **there), ""

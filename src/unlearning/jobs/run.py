@@ -59,7 +59,7 @@ class Jobs:
         for cell in (*self.cells, *self.study_cells, *self.search_cells):
             self._groups.setdefault(_group_key(vars(cell)), []).append(cell)
         self._ranks = grid.ranks(config)
-        self._wanted = grid.first_wanted(config)
+        self._wanted = grid.first_wanted(config, lambda method: identity.trunk_of(method, methods))
         self._jobs: dict[tuple, Job] = {}
         self._runs: dict[grid.Cell, bool] = {}
 
@@ -261,7 +261,7 @@ class Jobs:
             own = [rank for (one, _), rank in self._ranks.items() if one == label]
             rank = min(own, default=0)  # a search has no place in the order
         elif "trunk" in names:
-            rank = self._wanted.get((label, int(names["train_seed"])), 0)
+            rank = self._wanted.get((label, names["trunk"], int(names["train_seed"])), 0)
         else:
             place = GROUP.format(**names), names.get("method", "oracle")
             rank = self._wanted.get((label, *place), 0)

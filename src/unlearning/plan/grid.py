@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -262,18 +262,21 @@ def ranks(config: RunConfig) -> dict[tuple[str, str], int]:
     return found
 
 
-def first_wanted(config: RunConfig) -> dict[tuple, int]:
+def first_wanted(config: RunConfig, trunk_of: Callable[[str], str]) -> dict[tuple, int]:
     """The rank of the first part that wants a job.
 
-    Keys: (experiment, group, method) of a cell and of an oracle, (experiment, training seed) of an
-    original; models are those of the experiment in whose folder they lie.
+    trunk_of: the folder of the originals that a method starts from, by the method's name.
+    Keys: (experiment, group, method) of a cell and of an oracle, (experiment, trunk, training seed)
+    of an original; models are those of the experiment in whose folder they lie.
     """
     rank_of, found = ranks(config), {}
     for experiment in config.experiments:
         home = experiment.models_of or experiment.label
+        trunks = {variant.name: trunk_of(variant.method) for variant in experiment.variants}
         for cell, number in parts_of(experiment).items():
             rank = rank_of[experiment.label, experiment.listed[number].name]
-            keys = {(experiment.label, cell.group, cell.method), (home, cell.train_seed)}
+            original = home, trunks[cell.method], cell.train_seed
+            keys = {(experiment.label, cell.group, cell.method), original}
             if cell.method == "oracle":
                 keys.add((home, cell.group, "oracle"))
             found |= {key: min(rank, found.get(key, rank)) for key in keys}

@@ -73,6 +73,11 @@ def ending_of(method: str, folder: str | Path = METHODS) -> str:
     return hyperparameters.original_of(method, folder).removeprefix("original")
 
 
+def trunk_of(method: str, folder: str | Path = METHODS) -> str:
+    """The folder of the originals that a method starts from: "originals" or "originals_erm"."""
+    return f"originals{ending_of(method, folder)}"
+
+
 def _model(experiment: Experiment) -> dict[str, Any]:
     found = {key: getattr(experiment, key) for key in SHARED}
     if experiment.original and experiment.original.mean:
