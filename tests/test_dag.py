@@ -135,7 +135,7 @@ def test_tables_and_figures_are_there_and_not_empty(finished):
     ]
     names += [
         f"figures/{f}.{form}"
-        for f in ("aus_vs_time", "accuracies", "roc", "ranks")
+        for f in ("aus_vs_time", "accuracies", "sensitivity", "roc", "ranks")
         for form in ("svg", "pdf", "png", "csv")
     ]
     sizes = {name: (finished.root / "results/tiny" / name).stat().st_size for name in names}

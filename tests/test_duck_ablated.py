@@ -11,13 +11,20 @@ from test_duck import BASE, cross_entropy_by_hand, distance, double, largest_gap
 
 from unlearning.methods import duck, duck_ablated
 
-OFF = {"target": "nearest", "centroids": "fixed", "distance": "cosine", "retain_share": 1.0}
+OFF = {
+    "target": "nearest",
+    "centroids": "fixed",
+    "distance": "cosine",
+    "retain_share": 1.0,
+    "statistics": "all",
+}
 SWITCHED = [
     {"target": "farthest"},
     {"target": "random"},
     {"centroids": "moving"},
     {"distance": "euclidean"},
     {"retain_share": 0.5},
+    {"statistics": "retained"},
 ]
 SITUATIONS = [(1,), (0, 2), ()]
 SMALL = {"batch_ratio": 3, "batch_size": 5, "epochs": 3, "milestones": [1], "label_smoothing": 0.1}
@@ -268,6 +275,48 @@ def test_no_gradient_flows_through_a_moving_centroid(make_images, make_model, ma
     pull = sum(distance(psi[j], t) for j, t in zip(parts[1], targets, strict=True)) / 12
     expected = torch.autograd.grad(1.5 * pull, parameters)
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, expected, strict=True))
+
+
+def moments(model, batches):
+    """Running mean and variance of the first BatchNorm after the batches, by hand, and its input.
+
+    m <- .9 m + .1 mean, and likewise the variance, of n - 1.
+    """
+    layer = next(m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    before, inputs = (layer.running_mean.clone(), layer.running_var.clone()), []
+    hook = layer.register_forward_pre_hook(lambda module, given: inputs.append(given[0]))
+    twin = copy.deepcopy(layer.state_dict())
+    with torch.no_grad():
+        for images in batches:
+            model.embed(images)
+    hook.remove()
+    layer.load_state_dict(twin)
+    mean, variance = before
+    for values in inputs:
+        mean = 0.9 * mean + 0.1 * values.mean((0, 2, 3))
+        variance = 0.9 * variance + 0.1 * values.var((0, 2, 3), correction=1)
+    return mean, variance
+
+
+@pytest.mark.parametrize("statistics", ["all", "retained"])
+def test_running_statistics_are_of_the_batches_that_count(
+    statistics, make_images, make_cnn, make_problem
+):
+    """One step at a learning rate of 0: what BatchNorm has seen, beside the moments by hand."""
+    data, model = make_images(), make_cnn()
+    problem = make_problem(data)
+    forget, retain = (data.batch(part)[0] for part in (problem.forget, problem.retain))
+    model.train()
+    seen = [retain] if statistics == "retained" else [forget, retain]
+    mean, variance = moments(copy.deepcopy(model), seen)
+    tracked = [m.track_running_stats for m in model.modules() if hasattr(m, "running_mean")]
+    once = settings(epochs=1, batch_ratio=1, batch_size=1000, lr=1e-30, statistics=statistics)
+    duck_ablated.unlearn(model, problem, once)
+    layer = next(m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert torch.allclose(layer.running_mean, mean, atol=1e-6)
+    assert torch.allclose(layer.running_var, variance, atol=1e-6)
+    after = [m.track_running_stats for m in model.modules() if hasattr(m, "running_mean")]
+    assert after == tracked and all(tracked)
 
 
 def test_too_small_a_share_names_the_class_without_an_image(make_images, make_model, make_problem):

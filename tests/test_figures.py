@@ -22,6 +22,7 @@ from figure_tables import (
     destinations,
     features,
     multiple_classes,
+    sensitivity,
     shortcut,
 )
 from PIL import Image
@@ -40,7 +41,7 @@ WORDS = dict.fromkeys(SOURCES, "AUS") | {
 """Of every figure a text that stands in it as text."""
 NUMBERS = {
     **dict.fromkeys(("aus_vs_time", "accuracies", "ranks"), "aus"),
-    **dict.fromkeys(("ablation", "architectures", "multiple_classes"), "aus"),
+    **dict.fromkeys(("ablation", "architectures", "multiple_classes", "sensitivity"), "aus"),
     **{"roc": "true_positive_rate", "tuning": "aus_mean", "attributions": "correlation"},
     **{"destinations": "share", "embedding_maps": "x"},
 }
@@ -67,6 +68,8 @@ SHEETS = {
     },
     ("ranks", "three"): lambda: synthetic_runs(DUCKS),
     ("ranks", "many"): lambda: synthetic_runs(MORE),
+    ("sensitivity", "variants"): lambda: sensitivity(()),
+    ("sensitivity", "many"): lambda: sensitivity([f"epochs-{k}" for k in range(2, 40, 4)], 6),
     ("ablation", "one cell"): lambda: one_cell(ablation()),
     ("shortcut", "one seed"): lambda: shortcut(1, ("original", "oracle", "duck", "fine_tuning")),
     ("attributions", "one image"): lambda: attributions(1, 1, 1),
@@ -160,7 +163,7 @@ def test_one_changed_value_changes_the_numbers_and_the_picture(name, tmp_path):
     table, number = TABLES[name](), NUMBERS.get(name, "value")
     table[number] = pd.to_numeric(table[number])
     wanted = table[number] != 0
-    if name in ("aus_vs_time", "ranks", "multiple_classes", "roc"):
+    if name in ("aus_vs_time", "ranks", "sensitivity", "multiple_classes", "roc"):
         wanted = table["method"] == "duck"
     at = table.index[table[number].notna() & wanted][-1 if name == "roc" else 0]
     table.loc[at, [number, *(["retain_test_accuracy"] if name == "accuracies" else [])]] = 0.123

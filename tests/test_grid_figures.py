@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 from drawing import _scripts, drawn, points, texts, usual
-from figure_tables import with_holes
+from figure_tables import lose_one, sensitivity, with_holes
 from test_tables import DUCKS, METHODS, lose, synthetic_runs
 
 __all__ = ["_scripts"]  # a fixture that every test here uses
@@ -146,3 +146,38 @@ def test_a_run_without_any_result_still_draws(name, tmp_path):
     assert "DUCK (released): 6 of 6 cells missing" in texts(figure)
     figure, _ = drawn(name, runs[:0], tmp_path)
     assert "No class removal cell in this run" in texts(figure)
+
+
+def test_sensitivity_shows_each_original_and_each_variant_over_shared_cells(tmp_path):
+    """DUCK's variants ran on class 0 alone, SCRUB lost class 8 of one original: means by hand."""
+    runs = lose_one(sensitivity())
+    variant = runs["method"].str.startswith("duck_lr")
+    runs = runs[~(variant & (runs["split"] == "class-8"))]
+    figure, table = drawn("sensitivity", runs, tmp_path)
+    removal = table[(table["scenario"] == "class_removal") & (table["kind"] == "mean")]
+    by_original = removal[removal["part"] == "original"]
+    assert set(by_original["method"]) == {"duck", "scrub", "unsir"}
+    assert set(by_original["experiment"]) == {"fashion_mnist_mini-strided_cnn", "epochs-8", "decay"}
+    done = runs[(runs["status"] == "ok") & (runs["scenario"] == "class_removal")]
+    for row in removal.itertuples():
+        cells = done[(done["experiment"] == row.experiment) & (done["method"] == row.method)]
+        kept = done[(done["experiment"] == row.experiment) & (done["method"] == "original")]
+        if row.part == "variant":
+            cells = cells[cells["split"] == "class-0"]
+            kept = kept[kept["split"] == "class-0"]
+        assert row.n == len(cells) and row.value == pytest.approx(cells["aus"].astype(float).mean())
+        accuracy = 100 * kept["retain_test_accuracy"].astype(float).mean()
+        assert row.original_accuracy == pytest.approx(accuracy)
+    drawn_means = {x for x, _ in points(figure)}
+    assert set(removal["value"]) <= drawn_means
+    assert "3 of 6 cells diverged" in texts(figure)
+
+
+def test_sensitivity_needs_another_original_or_a_variant(tmp_path):
+    figure, table = drawn("sensitivity", sensitivity((), 0), tmp_path)
+    assert table.empty and "No second original or variant" in texts(figure)
+    _, table = drawn("sensitivity", sensitivity(("decay",), 0), tmp_path)
+    assert set(table["part"]) == {"original"}
+    _, table = drawn("sensitivity", sensitivity((), 1), tmp_path)
+    assert set(table["part"]) == {"variant"}
+    assert set(table["method"]) == {"duck", "duck_lr_0.10000"}

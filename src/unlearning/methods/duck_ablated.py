@@ -10,6 +10,10 @@ The switches (all off, this is `duck`, bit for bit; Ψ, μ, d and the two terms 
     distance      cosine | euclidean: d(u, v) = ‖u − v‖₂ in the assignment and in the loss
     retain_share  the share in (0, 1] of the retained images that is used at all, for centroids
                   and for steps: a random subset, drawn once
+    statistics    all | retained: whose images BatchNorm's running statistics, by which the
+                  unlearned model normalises, are of. DUCK's see forgotten and retained batches
+                  in turn, half and half whatever their shares of the data; with `retained`
+                  forgotten batches are normalised by themselves as before and not counted
 
 With moving centroids an image is not pulled in a step whose retained batch has no class but its
 own; the mean runs over the images that are. Weights of the loss, temperature and R are settings
@@ -21,12 +25,14 @@ Touches: retain, forget. As `duck` otherwise; the ablations are this project's o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch.nn.functional import cross_entropy, normalize
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from unlearning.data.batches import index_batches
 from unlearning.methods import duck
@@ -46,6 +52,7 @@ class Settings(duck.Settings):
     centroids: Literal["fixed", "moving"]
     distance: Literal["cosine", "euclidean"]
     retain_share: float = Field(gt=0, le=1)
+    statistics: Literal["all", "retained"]
 
     @model_validator(mode="after")
     def _random_is_fixed(self) -> Settings:
@@ -86,6 +93,19 @@ def pull(embeddings: torch.Tensor, targets: torch.Tensor, kind: str) -> torch.Te
     if kind == "cosine":
         return duck.forget_loss(embeddings, targets)
     return (embeddings - targets).norm(dim=1).mean()
+
+
+@contextmanager
+def statistics_kept(model: Classifier) -> Iterator[None]:
+    """BatchNorm normalises by the batch, as in training, and leaves its running statistics."""
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True
 
 
 def unlearn(model: Classifier, problem: Problem, settings: Settings) -> Classifier:
@@ -154,7 +174,10 @@ class _Run:
         """L for one step; forget: images, labels, positions; retain: images and labels."""
         model, settings = self.model, self.settings
         images, labels, positions = forget
-        embeddings, kept = model.embed(images), model.embed(retain[0])
+        uncounted = settings.statistics == "retained"
+        with statistics_kept(model) if uncounted else nullcontext():
+            embeddings = model.embed(images)
+        kept = model.embed(retain[0])
         if self.fixed is None:
             embeddings, targets = self._moving(embeddings, labels, kept.detach(), retain[1])
         else:

@@ -17,6 +17,11 @@ FIGURES = {
         "Accuracies",
         "On retained and forgotten images, training and test, beside the oracle's.",
     ),
+    "sensitivity": (
+        "Sensitivity",
+        "What AUS hangs on: the original that is unlearned, with its accuracy, and DUCK's own "
+        "settings; each panel over the forget sets that all its rows have.",
+    ),
     "ranks": (
         "Ranks",
         "Average ranks of AUS; methods joined by a bar are not told apart.",

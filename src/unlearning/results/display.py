@@ -29,6 +29,7 @@ METHODS = {
     "duck_ablated": "DUCK (ablated)",
     "duck_released": "DUCK (released)",
 }
+UNLEARNING = [name for name in METHODS if name not in ("original", "original_erm", "oracle")]
 DATASETS = {
     "fashion_mnist": "Fashion-MNIST",
     "fashion_mnist_mini": "Fashion-MNIST (mini)",
@@ -73,8 +74,15 @@ NAMES = METHODS | DATASETS | ARCHITECTURES | SCENARIOS | METRICS
 
 
 def shown(name: str) -> str:
-    """The name to show for a short one; any other one as words, its first letter a capital."""
-    return NAMES.get(name) or (name[:1].upper() + name[1:]).replace("_", " ")
+    """The name to show for a short one; any other one as words, its first letter a capital.
+
+    A variant that is called after its method is shown so: `duck_lr_0.0003` as `DUCK, lr 0.0003`.
+    """
+    if name in NAMES:
+        return NAMES[name]
+    of = max((m for m in UNLEARNING if name.startswith(f"{m}_")), key=len, default="")
+    words = name.removeprefix(f"{of}_").replace("_", " ")
+    return f"{METHODS[of]}, {words}" if of else words[:1].upper() + words[1:]
 
 
 def system(dataset: str, arch: str) -> str:

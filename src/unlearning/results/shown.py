@@ -8,7 +8,13 @@ from unlearning.metrics.aus import shown_scenarios
 
 TABLES = ("membership", "oracle_distance", "statistics", "variance", "ensembles")
 """The tables of a grid beside one a scenario (those of the studies: metrics.names.STUDY_TABLES)."""
-FIGURES = {"aus_vs_time": "runs", "accuracies": "runs", "roc": "roc", "ranks": "runs"}
+FIGURES = {
+    "aus_vs_time": "runs",
+    "accuracies": "runs",
+    "sensitivity": "runs",
+    "roc": "roc",
+    "ranks": "runs",
+}
 """The figures of a grid."""
 STUDY_FIGURES = {
     "density": "features",
