@@ -272,7 +272,7 @@ def test_the_paper_images_are_planned_in_their_order():
     place = config.order.index
     assert wanted["cifar100-resnet18_3x3", "originals", 42] == place("a1-first")
     assert wanted["cifar100-resnet18_3x3", "originals_erm", 42] == place("d5-erm-ssd")
-    assert wanted["cifar10-resnet18", "originals", 42] == place("b1-classes")
+    assert wanted["cifar10-resnet18", "originals", 42] == place("b0-first")
     assert wanted["cifar10-resnet18", "originals", 43] == place("d3-second-seed")
     assert wanted["decay", "originals", 42] == place("c1-decay")
     study = "class_removal/class-1/train-42"  # an oracle that only the study of features wants
