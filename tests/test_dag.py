@@ -8,8 +8,10 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import yaml
 from workspace import PROJECT, Workspace
@@ -22,7 +24,7 @@ from unlearning.tables.evaluation import LAYOUTS
 
 METHODS = ["fine_tuning", "negative_gradient", "random_labels", "duck", "duck_one_step"]
 CLASS_REMOVAL_ALONE = ["original_erm", "erm_ktp"]
-SPLITS, FIGURES = 2, 4
+SPLITS, FIGURES = 2, 5
 MEASURED = {"score": SPLITS, "attack": SPLITS, "probe": SPLITS}
 SHOWN = {"audit": 1, "paper": 1, "report": 1}
 FIRST = {"first_table": 1}
@@ -142,6 +144,32 @@ def test_tables_and_figures_are_there_and_not_empty(finished):
     # One training seed makes no ensemble, one cell no ranks.
     empty = {"tables/ensembles.md", "tables/ensembles.tex", "figures/ranks.csv"}
     assert {name for name, size in sizes.items() if size < 200} == empty, sizes
+
+
+def test_a_script_without_this_projects_code_computes_the_same_numbers(finished, tmp_path):
+    """Accuracies, AUS and LiRA's AUC of every cell; one digit that is changed is named."""
+
+    def checked(run):
+        script = PROJECT / "workflow/scripts/check_numbers.py"
+        found = subprocess.run([sys.executable, script, run], capture_output=True, text=True)
+        assert found.stderr == ""
+        return found.returncode, found.stdout
+
+    run = finished.root / "results/tiny"
+    cells = sum(row["status"] == "ok" for row in rows(finished))
+    status, text = checked(run)
+    assert status == 0, text
+    for name in ("forget_train_accuracy", "test_accuracy", "aus", "lira_auc"):
+        assert f"{cells:5} equal: {name}\n" in text
+    for name in ("runs.csv", "config.json", "tables", EXPERIMENT.split("/")[-1]):
+        (tmp_path / name).symlink_to(run / name)
+    (tmp_path / "runs.csv").unlink()
+    frame = pd.read_csv(run / "runs.csv")
+    frame.loc[(frame["method"] == "duck").idxmax(), "aus"] += 1e-6
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    status, text = checked(tmp_path)
+    assert status == 1 and f"{cells - 1:5} equal: aus\n" in text
+    assert re.search(r"duck/unlearn-0: aus is written \S+, not \S+$", text.strip())
 
 
 def test_the_manifest_says_what_made_every_cell(finished):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from document import PAPER, asked_for, claims_asked_for, text
 from test_quotes import CONFIG, METHODS, finished_run, manifest_of, texts
 from test_tables import synthetic_runs
@@ -225,6 +226,16 @@ def test_settings_are_those_that_the_cells_resolve(mini):
     assert recipe[:4] == ["mini", "fashion_mnist_mini", "strided_cnn", "0, 1, 2"]
     assert "7 epochs" in recipe[4]
     assert set(contents(mini, mini)["parts"]) >= set(STUDY_TABLES)
+
+
+def test_settings_of_a_run_of_parts_are_those_of_the_parts_that_list_them():
+    raw = yaml.safe_load((PROJECT / "configs/cifar.yaml").read_text(encoding="utf-8"))
+    rows = settings_rows(parse(raw, "cifar.yaml"), {})
+    where = {name: [places for one, places, _ in rows if one == name] for name, *_ in rows}
+    assert where["unsir"] == ["cifar10-resnet18 (CR)"]  # not defined for a random share
+    assert "cifar100-resnet18_3x3 (CR, HR)" in where["negative_gradient"]
+    assert where["random_labels"][0].startswith("cifar100-resnet18_3x3 (CR); ")
+    assert sum("c3-shortcut (SR)" in places for places in where["duck"]) == 1
 
 
 def test_settings_are_read_from_the_commands_of_the_records(run):

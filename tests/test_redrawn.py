@@ -14,6 +14,7 @@ import pytest
 from workspace import PROJECT, Workspace
 
 REFERENCE = "paper/reference/fashion"
+PARTIAL = "paper/reference/cifar_partial"
 TARGETS = ("figures", "tables", "audit", "paper", "report")
 OUT = "results/redrawn/fashion"
 ABOUT_AUS = {  # claims on DUCK's AUS in class removal of the main grid
@@ -41,15 +42,19 @@ def redrawn(tmp_path_factory):
     shutil.copytree(PROJECT / REFERENCE, space.root / REFERENCE)
     status, text = again(space)
     assert status == 0, text
-    table = text.split("Job stats:")[1].split("\n\n")[0]
-    rules = set(re.findall(r"^(\w+)\s+\d+$", table, re.M)) - {"total"}
-    assert {"plot", "tabulate", "audit", "paper", "report"} <= rules <= NOT_TRAINING
+    assert {"plot", "tabulate", "audit", "paper", "report"} <= rules(text) <= NOT_TRAINING
     return space
 
 
-def again(space, *targets):
-    words = (*(targets or TARGETS), "--cores", "2", "--config", f"runs={REFERENCE}")
+def again(space, *targets, run=REFERENCE):
+    words = (*(targets or TARGETS), "--cores", "2", "--config", f"runs={run}")
     return space.command("snakemake", "--snakefile", "../checkout/Snakefile", *words)
+
+
+def rules(text):
+    """The rules of which Snakemake said that it ran jobs."""
+    table = text.split("Job stats:")[1].split("\n\n")[0]
+    return set(re.findall(r"^(\w+)\s+\d+$", table, re.M)) - {"total"}
 
 
 def judged(space):
@@ -127,3 +132,27 @@ def test_the_reference_is_the_largest_grid_that_was_run():
         assert bool(row["record_sha256"] and row["commit"] and row["command"]) == (
             row["status"] in ("ok", "diverged")
         )
+
+
+def test_the_run_that_is_not_finished_is_drawn_again_as_it_was_committed(redrawn):
+    """The CIFAR run as far as it is: its tables, figures, claims and audit, without training."""
+    shutil.copytree(PROJECT / PARTIAL, redrawn.root / PARTIAL)
+    status, text = again(redrawn, "figures", "tables", "audit", "report", run=PARTIAL)
+    assert status == 0, text
+    assert {"plot", "tabulate", "audit", "report"} <= rules(text) <= NOT_TRAINING
+    committed, out = PROJECT / PARTIAL, redrawn.root / "results/redrawn/cifar"
+    assert (out / "report.html").exists()
+    shown = [*committed.glob("tables/*.md"), *committed.glob("figures/*.csv"), "claims.md"]
+    assert len(shown) > 5
+    for file in shown:
+        name = (committed / file).relative_to(committed)
+        assert (out / name).read_text() == (committed / name).read_text(), name
+    with open(committed / "runs.csv", newline="", encoding="utf-8") as handle:
+        runs = list(csv.DictReader(handle))
+    with open(committed / "manifest.csv", newline="", encoding="utf-8") as handle:
+        made = list(csv.DictReader(handle))
+    statuses = {row["status"] for row in runs}
+    assert {"ok", "missing"} <= statuses <= {"ok", "missing", "diverged", "not_defined", "failed"}
+    assert len(made) == len(runs)
+    for row in made:
+        assert bool(row["record_sha256"] and row["commit"]) == (row["status"] in ("ok", "diverged"))

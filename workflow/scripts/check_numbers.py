@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compute a run's numbers again from stored outputs, without this project's code.
 
-    python workflow/scripts/check_numbers.py results/mini [--experiment NAME]
+    python workflow/scripts/check_numbers.py results/mini [--experiment NAME] [--written FOLDER]
 
 Read are the outputs (logits and labels), the splits and the shadow models of a run's folder; NumPy
 and SciPy do the rest, from the formulas of the papers. Compared are, of every cell that is ok and
@@ -168,9 +168,9 @@ def check_cells(run: Path, runs: list[dict], config: dict, check: Check) -> None
             check("lira_auc", where, row["lira_auc"], auc)
 
 
-def check_tests(run: Path, runs: list[dict], check: Check) -> None:
+def check_tests(written: Path, runs: list[dict], check: Check) -> None:
     """The differences of AUS from DUCK's over the cells that both have."""
-    for row in rows_of(run / "tables/statistics.csv"):
+    for row in rows_of(written / "tables/statistics.csv"):
         if row["metric"] != "aus" or row["method"] == "duck" or row["p"] == "":
             continue
         scores: dict[str, dict] = {"duck": {}, row["method"]: {}}
@@ -193,11 +193,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path, help="a run's folder, results/NAME")
     parser.add_argument("--experiment", help="check the cells of this one alone")
+    text = "the folder with runs.csv, config.json and tables/, if not the run's: of a snapshot"
+    parser.add_argument("--written", type=Path, help=text)
     options = parser.parse_args()
-    runs = rows_of(options.run / "runs.csv")
-    config = json.loads((options.run / "config.json").read_text(encoding="utf-8"))
+    written = options.written or options.run
+    runs = rows_of(written / "runs.csv")
+    config = json.loads((written / "config.json").read_text(encoding="utf-8"))
     check = Check()
-    check_tests(options.run, runs, check)
+    check_tests(written, runs, check)
     if options.experiment:
         runs = [row for row in runs if row["experiment"] == options.experiment]
     check_cells(options.run, runs, config, check)

@@ -5,7 +5,8 @@
 
 Copies runs.csv, the manifest, the tables and figures, and the studies' CSV files. Then replaces the
 text between `<!-- RUN:TABLE -->` and `<!-- end -->` in PAGES by that table; `<!-- RUN:verdicts -->`
-gets the number of claims by verdict. With --redrawn the tables, figures and claims come from
+gets the number of claims by verdict, `<!-- RUN:SCENARIO_finished -->` the rows of that scenario's
+table of which a cell is finished. With --redrawn the tables, figures and claims come from
 results/redrawn/RUN, where `snakemake figures tables audit --config runs=paper/reference/RUN` draws
 them from the same CSV files.
 """
@@ -23,9 +24,12 @@ from unlearning.claims.pages import VERDICTS
 from unlearning.claims.pages import section as claims_section
 from unlearning.claims.statements import read_claims
 from unlearning.claims.verdicts import judge
+from unlearning.metrics.aus import PAPER_SCENARIOS
 from unlearning.metrics.names import STUDY_TABLES
 from unlearning.results.findings import FINDINGS
+from unlearning.results.runs import read_runs
 from unlearning.results.shown import STUDY_FIGURES
+from unlearning.tables.layouts import LAYOUTS
 from unlearning.tables.render import Section, markdown
 
 PROJECT = Path(__file__).parents[2]
@@ -100,6 +104,10 @@ def with_tables(text: str, reference: Path) -> str:
     """`text` with the tables of one reference run, claims and verdicts included, filled in."""
     for file in sorted(reference.rglob("*.md")):
         text = _filled(text, f"{reference.name}:{file.stem}", file.read_text(encoding="utf-8"))
+    for scenario in PAPER_SCENARIOS:
+        mark = f"{reference.name}:{scenario}_finished"
+        if f"<!-- {mark} -->" in text:
+            text = _filled(text, mark, finished_table(reference, scenario))
     mark = f"{reference.name}:verdicts"
     return _filled(text, mark, verdict_table(reference)) if f"<!-- {mark} -->" in text else text
 
@@ -109,6 +117,16 @@ def _filled(text: str, mark: str, table: str) -> str:
     pattern = re.compile(rf"<!-- {re.escape(mark)} -->\n.*?<!-- end -->", re.S)
     block = f"<!-- {mark} -->\n{table.strip()}\n<!-- end -->"
     return pattern.sub(lambda _: block, text)
+
+
+def finished_table(reference: Path, scenario: str) -> str:
+    """Markdown: the table of a scenario with the rows alone of which a cell is finished."""
+    runs = read_runs(reference / "runs.csv")
+    cells = runs[runs["scenario"] == scenario]
+    done = cells[cells["status"] != "missing"]
+    table = LAYOUTS[scenario].build(done)
+    count = f"{len(done)} of {len(cells)} cells of the run are finished; the others are not shown."
+    return f"{markdown(table.sections, table.nothing).strip()}\n\n{count}"
 
 
 def verdict_table(reference: Path) -> str:

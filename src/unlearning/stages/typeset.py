@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from unlearning.config.blocks import Variant
 from unlearning.config.experiment import Experiment, RunConfig
 from unlearning.config.hyperparameters import defined
 from unlearning.files import PROJECT, whole, write_json
@@ -63,27 +64,28 @@ def settings_rows(
     """
     places: dict[tuple[str, str], dict[str, list[str]]] = {}
     for experiment in config.experiments:
-        for scenario, short in _scenarios(experiment):
-            for variant in experiment.variants:
-                known = short == "SR" or defined(variant.method, scenario)
-                if variant.method in (*REFERENCES, *ORIGINALS) or not known:
-                    continue
-                settings = recorded.get((experiment.label, scenario, variant.name))
-                settings = settings or resolved(experiment, variant, scenario)
-                text = ", ".join(f"{key} {_said(value)}" for key, value in sorted(settings.items()))
-                where = places.setdefault((variant.name, text), {})
-                where.setdefault(experiment.label, []).append(short)
+        for scenario, short, variant in _listed(experiment):
+            known = short == "SR" or defined(variant.method, scenario)
+            if variant.method in (*REFERENCES, *ORIGINALS) or not known:
+                continue
+            settings = recorded.get((experiment.label, scenario, variant.name))
+            settings = settings or resolved(experiment, variant, scenario)
+            text = ", ".join(f"{key} {_said(value)}" for key, value in sorted(settings.items()))
+            where = places.setdefault((variant.name, text), {})
+            where.setdefault(experiment.label, []).append(short)
     return [
         [name, "; ".join(f"{label} ({', '.join(kinds)})" for label, kinds in where.items()), text]
         for (name, text), where in places.items()
     ]
 
 
-def _scenarios(experiment: Experiment) -> Iterator[tuple[str, str]]:
+def _listed(experiment: Experiment) -> Iterator[tuple[str, str, Variant]]:
+    """Each scenario, its short name and each variant that some part lists for it, once."""
     shorts = ("CR", "HR", "list", "sub-class", "SR")
     for scenario, short in zip((*SCENARIOS, "shortcut_removal"), shorts, strict=True):
-        if getattr(experiment.scenarios, scenario) is not None:
-            yield scenario, short
+        parts = [one for one in experiment.listed if getattr(one.scenarios, scenario) is not None]
+        for variant in {one.name: one for part in parts for one in part.variants}.values():
+            yield scenario, short, variant
 
 
 def _said(value: Any) -> str:
