@@ -93,7 +93,7 @@ def lira_auc(
     member = np.stack([one["trained_on"][of_pool] for one in shadows])
     ratio = np.zeros(len(labels))
     for sign, used in ((1, member), (-1, ~member)):
-        spread, mean = np.where(used, scores, np.nan), np.full(len(labels), np.nan)
+        spread = np.where(used, scores, np.nan)
         mean = np.nanmean(spread, 0)
         squares, degrees = np.nansum((spread - mean) ** 2, 0), used.sum(0) - 1
         if variance == "global":
