@@ -314,6 +314,7 @@ OF_GRADES = {
     "originals_elsewhere",
     "moves_with_original",
     "plain_original",
+    "stand_ins",
     "machines",
     "too_few_methods",
     "left_out",

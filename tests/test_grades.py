@@ -298,9 +298,38 @@ def test_settings_are_compared_as_they_ran():
     assert "other_settings: temperature, lr" in row["reason"]
 
 
-def test_a_variant_that_keeps_a_name_is_judged_by_its_settings():
-    row = judged(a_number(72.93, method="SCAR"), partial({"scar": 0.05}))
-    assert row["verdict"] == "not judged" and "other_settings: surrogate" in row["reason"]
+@pytest.mark.parametrize("surrogate", ["packed:cifar10", "dead_leaves"])
+def test_no_verdict_is_given_on_a_method_with_stand_ins(surrogate):
+    """Whatever stands in, also what the method's file has."""
+    key = CIFAR100, "class_removal", "scar"
+    where = {"dataset": "cifar100", "arch": "resnet18_3x3", "scenario": key[1]}
+    with_it = hyperparameters.resolve("scar", where, {}) | {"surrogate": surrogate}
+    number = a_number(72.93, method="SCAR")
+    row = judged(number, partial({"scar": 0.05}), recorded={key: with_it})
+    assert row["verdict"] == "not judged" and "stand_ins: surrogate" in row["reason"]
+    assert "other_settings" not in row["reason"]
+    cut = judged(number, partial({"scar": 0.05}), recorded={key: with_it | {"lr": 1.0}})
+    assert "stand_ins: surrogate; other_settings: lr" in cut["reason"]
+
+
+def test_a_method_with_stand_ins_is_in_no_order():
+    lost = {"duck": 0.06, "negative_gradient": 0.147, "random_labels": 0.223, "scar": 0.05}
+    numbers = reported_order(**THE_ORDER, scar=0.935)
+    found = orders.orders(numbers, partial(lost), CIFAR, PAPER).iloc[0]
+    assert found["methods"] == 3 and "left_out: scar" in found["reason"]
+
+
+def test_stand_ins_are_checked_and_inherited(tmp_path):
+    hyperparameters.load.cache_clear()
+    text = "defaults: {source: s, stand_ins: {%s: photographs}, settings: {images: dots}}\n"
+    (tmp_path / "m.yaml").write_text(text % "imagse")
+    with pytest.raises(ConfigError, match=r"defaults\.stand_ins: unknown setting 'imagse'"):
+        hyperparameters.stand_ins("m", tmp_path)
+    (tmp_path / "m.yaml").write_text(text % "images")
+    (tmp_path / "n.yaml").write_text("inherits: m\ndefaults: {source: s, settings: {}}\n")
+    for method in ("m", "n"):
+        assert hyperparameters.stand_ins(method, tmp_path) == {"images": "photographs"}
+    assert hyperparameters.stand_ins("made_elsewhere", tmp_path) == {}
 
 
 UNSTATED = [
@@ -411,6 +440,7 @@ def test_times_are_shown_as_ratios_to_ducks():
 
 def reported_order(metric="AUS", **values: float) -> list:
     names = {"duck": "DUCK", "negative_gradient": "NG", "random_labels": "RL", "scrub": "SCRUB"}
+    names["scar"] = "SCAR"
     return [
         a_number(value, metric=metric, method=names[method], row=row)
         for row, (method, value) in enumerate(values.items(), 2)

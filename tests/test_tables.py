@@ -484,6 +484,20 @@ def test_a_row_below_the_original_is_flagged(tmp_path):
     assert "Settings" not in section.cells and "doing nothing" in section.caption
 
 
+def test_a_row_says_that_something_stands_in(tmp_path):
+    made = flagged()
+    made["base_method"] = made["method"].map({"worse": "scar"}).fillna(made["method"])
+    read = read_back(made, tmp_path)
+    (section,) = LAYOUTS["class_removal"].build(read).sections
+    shown = section.cells.set_index("Method")["Flag"]
+    assert shown[shown != ""].to_dict() == {"worse": "below original, stand-ins"}
+    lacks = "surrogate stands in for 10,000 images of ImageNet"
+    said = f"worse: not the published method whole, {lacks}."
+    assert section.notes == [said]
+    parts = LAYOUTS["statistics"].build(read).sections
+    assert [part.notes.count(said) for part in parts] == [1] * len(parts) != []
+
+
 def test_each_row_says_whose_settings_it_has(tmp_path):
     made = flagged()
     made["settings_from"] = made["method"].map({"worse": "published elsewhere"}).fillna("")

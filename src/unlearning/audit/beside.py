@@ -83,7 +83,7 @@ class Beside:
 
     cells: all of the method in one experiment, with `value` in the reported unit. why: the reason
     of grade B or C. other: settings that are not the published ones. unstated: settings that the
-    source does not give.
+    source does not give. stand_ins: settings that stand in for what cannot be had.
     """
 
     experiment: Experiment
@@ -95,6 +95,7 @@ class Beside:
     why: str
     other: list[str]
     unstated: list[str]
+    stand_ins: list[str]
     cells: pd.DataFrame
 
     @property
@@ -103,9 +104,15 @@ class Beside:
         return _done(self.cells)
 
     @property
+    def published(self) -> bool:
+        """Whether it is the published method, with its settings."""
+        return not (self.other or self.stand_ins)
+
+    @property
     def settings(self) -> list[str]:
         """The reasons that lie in the method's settings."""
-        found = {"other_settings": self.other, "settings_unstated": self.unstated}
+        found = {"stand_ins": self.stand_ins, "other_settings": self.other}
+        found["settings_unstated"] = self.unstated
         return [f"{code}: {', '.join(keys)}" for code, keys in found.items() if keys]
 
 
@@ -140,9 +147,8 @@ def beside(number: Reported, run: Run) -> Beside | Absent:
             lacks, grade=best, runnable=lacks.verdict == "ours not run" and wanted is not None
         )
     one, grade, why, cells = done[0]
-    other, unstated = _settings(one, wanted, method, scenario, cells, run, grade)
-    facts = one, dataset, scenario, method, metric, grade, why, other, unstated, cells
-    return Beside(*facts)
+    named = _settings(one, wanted, method, scenario, cells, run, grade)
+    return Beside(one, dataset, scenario, method, metric, grade, why, *named, cells)
 
 
 def _done(cells: pd.DataFrame) -> pd.DataFrame:
@@ -168,18 +174,20 @@ def _settings(
     cells: pd.DataFrame,
     run: Run,
     grade: str,
-) -> tuple[list[str], list[str]]:
-    """The settings that are not the published ones, and those that the source does not give.
+) -> tuple[list[str], list[str], list[str]]:
+    """Settings that are not the published ones, that the source does not give, and stand-ins.
 
-    In grade C neither is asked: the settings are of other data or another network.
+    In grade C none is asked: the settings are of other data or another network.
     """
     if grade == "C":
-        return [], []
+        return [], [], []
     published = grades.settings(wanted, method, scenario, {}, run.folder)
     ours = grades.settings(one, method, scenario, run.recorded, run.folder)
     ok = cells[cells["status"] == "ok"]
     unstated = grades.unstated(wanted, method, scenario, run.folder)
-    return grades.other_settings(ours, published, ok), unstated
+    standing = grades.stand_ins(one, method, run.folder)
+    other = [key for key in grades.other_settings(ours, published, ok) if key not in standing]
+    return other, unstated, standing
 
 
 def movement(quantity: Quantity, found: Beside, run: Run) -> Movement | None:

@@ -82,3 +82,8 @@ def unstated(experiment: Experiment, method: str, scenario: str, folder: str) ->
     """The settings of the method, there, that its source does not give."""
     cell = {"dataset": experiment.dataset, "arch": experiment.arch, "scenario": scenario}
     return hyperparameters.unstated(variant(experiment, method).method, cell, folder)
+
+
+def stand_ins(experiment: Experiment, method: str, folder: str) -> list[str]:
+    """The settings of the method that stand in for what cannot be had."""
+    return list(hyperparameters.stand_ins(variant(experiment, method).method, folder))

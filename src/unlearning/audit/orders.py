@@ -79,7 +79,7 @@ def _order(numbers: Sequence[Reported], run: Run, made: pd.DataFrame | None) -> 
     named = {names.own_method(number.method): number for number in reversed(numbers)}
     numbers = [number for number in numbers if number in named.values()]
     found = {number: beside(number, run) for number in numbers}
-    there = {n: one for n, one in found.items() if isinstance(one, Beside) and not one.other}
+    there = {n: one for n, one in found.items() if isinstance(one, Beside) and one.published}
     labels = [one.experiment.label for one in there.values()]
     most = max(labels, key=labels.count, default="")  # two experiments never share an order
     there = {n: one for n, one in there.items() if one.experiment.label == most}

@@ -147,7 +147,7 @@ def _judged(
     verdict, why = decide(quantity.reported, mine, found.metric, moves)
     costs = found.metric.column in COSTS
     h = margin(quantity.reported, mine, moves) if mine.sets > 1 and not costs else math.nan
-    if found.other or (found.grade == "B" and verdict == "not comparable"):
+    if not found.published or (found.grade == "B" and verdict == "not comparable"):
         verdict = "not judged"
     return _verdict(verdict, [*why, *reasons]) | row | {"h": h}
 

@@ -34,6 +34,8 @@ REASONS = {
     "is not written down how the reported models were trained.",
     "other_recipe": "Grade B: our original was trained otherwise, in the settings named.",
     "other_settings": "The method ran with other settings than the published ones: those named.",
+    "stand_ins": "Not the published method whole: the settings named stand in for what cannot be "
+    "had here.",
     "settings_unstated": "The source does not give the settings named (for this data set, "
     "network and scenario), or none that can be used: a difference may be our guess.",
     "absolute": "Grade B: an original's own number, an absolute accuracy or another metric, which "

@@ -6,7 +6,8 @@ apart otherwise, also where an end of the interval touches the bound. p is two-s
 against the bound (of d and -d the nearer one). Claims of one `family` in one experiment and
 scenario have p after Holm, and both verdicts need p < 0.05 as well. If all cells are equal, the
 interval is that number; there is no p (1 on the bound), so that in a family they are not told
-apart. Not tested: fewer than two cells, or a method, metric or file that is not there.
+apart. Not tested: fewer than two cells, a method, metric or file that is not there, or a method
+that has stand-ins for what its publication needs (`runs.stand_ins`): its value is shown alone.
 The control asks the same of the original in the method's place (`Claim.control`), by the same
 interval, without Holm: a claim that would hold does not discriminate where doing nothing passes.
 Two experiments never share a mean.
@@ -25,7 +26,7 @@ import pandas as pd
 from unlearning.claims.statements import AUCS, FILES, UNITS, Claim
 from unlearning.metrics import names
 from unlearning.results.keys import CELLS, GROUP, KEY
-from unlearning.results.runs import status_note
+from unlearning.results.runs import stand_ins, status_note
 from unlearning.results.study_files import read_file
 from unlearning.stats.comparisons import holm, paired
 from unlearning.stats.crossed import ALPHA, draws, rounding
@@ -152,7 +153,11 @@ def _judged(claim: Claim, key: dict, group: pd.DataFrame) -> dict:
     beside = {**key, "trace": trace, **_control(claim, group)}
     values = _cells(claim, group)
     if len(values):
-        return _row(claim, **beside, **_measured(claim, values, reason))
+        row = _row(claim, **beside, **_measured(claim, values, reason))
+        lacks = stand_ins(group[group["method"].isin(claim.compared)])
+        whys = [f"{name} is not the published method whole: {why}" for name, why in lacks.items()]
+        untested = {"side": math.nan, "p": math.nan, "reason": _joined(row["reason"], *whys)}
+        return row | untested if whys else row
     return _row(claim, **beside, n=0, reason=reason or "no cell has both")
 
 

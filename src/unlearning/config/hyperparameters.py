@@ -16,6 +16,8 @@ may hold
                 whose search is this one's.
 Defaults and overrides may name settings in `unstated`: those whose value here is ours, since the
 source gives none for what the block is about, or none that can be used; the audit says so.
+Defaults may name settings in `stand_ins`, with what the published method has there and no run here
+can have: tables say so, and no verdict is given on the method.
 The defaults fix which settings exist and their types, so a mistyped key or value is
 found before anything runs and without importing the method.
 """
@@ -84,6 +86,15 @@ def unstated(method: str, cell: Mapping[str, str], folder: str | Path = METHODS)
         found = {key: None for key in found if key not in given}
         found |= dict.fromkeys(block.get("unstated", ()))
     return list(found)
+
+
+def stand_ins(method: str, folder: str | Path = METHODS) -> dict[str, str]:
+    """The settings of a method that stand in for what cannot be had, and what that is.
+
+    Empty for a model that has no settings file: it was made elsewhere.
+    """
+    file = Path(folder) / f"{method}.yaml"
+    return load(file)["defaults"]["stand_ins"] if file.is_file() else {}
 
 
 def origin(
@@ -188,13 +199,13 @@ def load(file: str | Path) -> dict[str, Any]:
     blocks = _read(file)
     optional = {*BLOCKS, "search", "second", "scenarios", "original", "inherits"}
     _check_keys(blocks, {"defaults"}, optional, str(file))
-    _check_keys(
-        blocks["defaults"], {"settings", "source"}, {"unstated", "datasets"}, f"{file}: defaults"
-    )
+    optional = {"unstated", "stand_ins", "datasets"}
+    _check_keys(blocks["defaults"], {"settings", "source"}, optional, f"{file}: defaults")
     defaults, open_ = blocks["defaults"]["settings"], blocks["defaults"].get("unstated", [])
     if not isinstance(defaults, dict):
         raise ConfigError(f"{file}: defaults.settings: should be a mapping, got {shown(defaults)}")
     inherited: list[str] = []
+    standing = blocks["defaults"].get("stand_ins", {})
     found: dict[str, Any] = {kind: [] for kind in BLOCKS}
     stated = {"datasets": blocks["defaults"].get("datasets", [])}
     if "inherits" in blocks:
@@ -203,8 +214,10 @@ def load(file: str | Path) -> dict[str, Any]:
         stated["datasets"] = parent["defaults"]["datasets"] + stated["datasets"]
         found = {kind: list(parent[kind]) for kind in BLOCKS}
         inherited = parent["defaults"]["unstated"]
+        standing = parent["defaults"]["stand_ins"] | standing
     _check_unstated(open_, defaults, f"{file}: defaults")
-    stated["unstated"] = list(dict.fromkeys([*inherited, *open_]))
+    _check_names(standing, list(defaults), "setting", f"{file}: defaults.stand_ins")
+    stated |= {"unstated": list(dict.fromkeys([*inherited, *open_])), "stand_ins": standing}
     for kind in BLOCKS:
         for number, block in enumerate(_blocks(blocks, kind, file)):
             where = f"{file}: {kind}.{number}"

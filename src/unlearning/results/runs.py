@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from unlearning.config import hyperparameters
 from unlearning.frames import Schema, read_table
 from unlearning.methods import REFERENCES
 from unlearning.metrics import names
@@ -19,6 +21,7 @@ CELL = [*CELLS, "split_seed"]
 TEXT = [
     *KEY,
     "method",
+    "base_method",
     "compared_with",
     "touches",
     "settings_from",
@@ -32,7 +35,7 @@ TEXT = [
 LATER = ("capped", "settings_from", "test_half", *names.REWEIGHTED)
 """Columns added later; empty in older runs."""
 OPTIONAL = (
-    *("experiment", "touches", "reason", "official_seconds", "compared_with"),
+    *("experiment", "base_method", "touches", "reason", "official_seconds", "compared_with"),
     *LATER,
     *names.DISTANCES,
     *names.ATTACKS,
@@ -94,14 +97,27 @@ def status_note(cells: pd.DataFrame) -> str:
     return "; ".join(parts)
 
 
+def stand_ins(cells: pd.DataFrame) -> dict[str, str]:
+    """What stands in for what of a published method, by the method's name among the cells."""
+    bases = cells.get("base_method", cells["method"])
+    bases = bases.where(bases != "", cells["method"])
+    found = {}
+    for name, base in dict(zip(cells["method"], bases, strict=True)).items():
+        known = hyperparameters.stand_ins(base).items()
+        if known:
+            found[name] = " and ".join(f"{ours} stands in for {theirs}" for ours, theirs in known)
+    return found
+
+
 def scenario_table(runs: pd.DataFrame, scenario: str) -> pd.DataFrame:
     """One row per (experiment, data set, architecture, method) of `scenario`, full precision.
 
     Columns: the identity, `touches`, `settings` (`checks.origin`), `flag` (`below original` where
-    the mean AUS is lower than that of the originals of the same cells), `over`, `n_cells`, `n_ok`,
-    `status` (`ok`, or every other status met), `status_note`; per metric `_mean`, `_sd` (ddof 1)
-    and `_n`; `aus_of_means` and `aus_of_means_sd` over `aus_of_means_n` cells. Accuracies are
-    fractions, times seconds, memory MB. Two experiments never share a mean.
+    the mean AUS is lower than that of the originals of the same cells, `stand-ins` for what
+    `stand_ins` names), `over`, `n_cells`, `n_ok`, `status` (`ok`, or every other status met),
+    `status_note`; per metric `_mean`, `_sd` (ddof 1) and `_n`; `aus_of_means` and
+    `aus_of_means_sd` over `aus_of_means_n` cells. Accuracies are fractions, times seconds, memory
+    MB. Two experiments never share a mean.
     """
     runs = runs[runs["scenario"] == scenario]
     rows = [
@@ -145,7 +161,7 @@ def _method_row(key: dict, name: str, cells: pd.DataFrame, group: pd.DataFrame) 
         "method": name,
         "touches": " / ".join(dict.fromkeys(t for t in cells["touches"] if t)),
         "settings": " / ".join(dict.fromkeys(t for t in cells["settings_from"] if t)),
-        "flag": "below original" if _below_original(done, group) else "",
+        "flag": ", ".join(_flags(cells, done, group)),
         "over": summarise([0.0] * len(done), done).over,
         "n_cells": len(cells),
         "n_ok": len(done),
@@ -160,6 +176,13 @@ def _method_row(key: dict, name: str, cells: pd.DataFrame, group: pd.DataFrame) 
         "aus_of_means_sd": score_sd,
         "aus_of_means_n": score_n,
     }
+
+
+def _flags(cells: pd.DataFrame, done: pd.DataFrame, group: pd.DataFrame) -> Iterator[str]:
+    if _below_original(done, group):
+        yield "below original"
+    if stand_ins(cells):
+        yield "stand-ins"
 
 
 def _aus_of_means(scenario: str, done: pd.DataFrame, group: pd.DataFrame) -> tuple:

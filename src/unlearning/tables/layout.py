@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from unlearning.results.keys import KEY
+from unlearning.results.runs import stand_ins
 from unlearning.tables.basis import NAMED, File, Wanted, of_cells
 from unlearning.tables.fields import Field, Row
 from unlearning.tables.table import Cell, Part, Table, number, plain
@@ -25,10 +26,10 @@ class Layout:
     section's rows. nothing: the sentence if the table is empty. keys: a printed table for each of
     their values, under `heading` of its first row, with its experiment where several have the
     same, and `tail`. label: what a row is called in a footnote. notes: other footnotes than those
-    on cells that are not ok. order: of the rows. beside: the column whose values stand side by
-    side in the row of a method. study: of studies.csv, the one whose rows are meant. by: the
-    columns that find the file's rows. rests: which of them a number of a row and column rests on;
-    None if the table does not know.
+    on cells that are not ok; those on `stand_ins` follow. order: of the rows. beside: the column
+    whose values stand side by side in the row of a method. study: of studies.csv, the one whose
+    rows are meant. by: the columns that find the file's rows. rests: which of them a number of a
+    row and column rests on; None if the table does not know.
     """
 
     name: str
@@ -62,7 +63,8 @@ class Layout:
         frame = plain(self.frame(data))
         basis = _Basis(self, self.rows_of(data) if self.rests else None)
         groups = frame.groupby(list(self.keys), sort=False)
-        parts = [self._part(frame, rows, basis) for _, rows in groups]
+        lacks = stand_ins(data) if "method" in data else {}
+        parts = [self._part(frame, rows, basis, lacks) for _, rows in groups]
         keys = NAMED[self.file] if self.rests else []
         return Table(
             self.name, self.title, self.nothing, frame, parts, self.file, list(keys), basis.named
@@ -72,7 +74,7 @@ class Layout:
         """The table without a row."""
         return Table(self.name, self.title, self.nothing, pd.DataFrame(columns=KEY))
 
-    def _part(self, frame: pd.DataFrame, rows: pd.DataFrame, basis: _Basis) -> Part:
+    def _part(self, frame: Rows, rows: Rows, basis: _Basis, lacks: Mapping[str, str]) -> Part:
         fields, lines = self.fields(rows), _lines(self.order(rows), self.beside)
         cells = [[_cell(field, line, basis) for field in fields] for line in lines]
         kept = [
@@ -80,10 +82,17 @@ class Layout:
             for k, one in enumerate(fields)
             if not one.optional or any(line[k].text not in EMPTY for line in cells)
         ]
+        notes = self.notes(rows) if self.notes else footnotes(rows, self.label)
+        shown = set(rows.get("method", ()))
+        notes += [
+            f"{name}: not the published method whole, {why}."
+            for name, why in lacks.items()
+            if name in shown
+        ]
         return Part(
             self._title(frame, rows.iloc[0]),
             self.caption if isinstance(self.caption, str) else self.caption(rows),
-            self.notes(rows) if self.notes else footnotes(rows, self.label),
+            notes,
             self.left,
             [fields[k].column for k in kept],
             [[line[k] for k in kept] for line in cells],

@@ -22,7 +22,8 @@ from unlearning.tables.table import Column
 MARKS = {
     "Settings": "Settings: published for this data set, or elsewhere for others; searched for this "
     "data set and network, or elsewhere; not searched: none was found, the published ones stand.",
-    "Flag": "Below original: a lower mean AUS than that of doing nothing.",
+    "Flag": "Below original: a lower mean AUS than that of doing nothing; stand-ins: not the "
+    "published method whole, see below.",
 }
 """Columns that are printed where a row has something in them, and what they say."""
 NO_ORACLE = (
