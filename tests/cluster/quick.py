@@ -35,17 +35,18 @@ def ask(folder: str, words: list[str]) -> int:
     place = {"words": words[1:], "folder": os.getcwd(), "environment": dict(os.environ)}
     request = json.dumps(place).encode()
     with socket.socket(socket.AF_UNIX) as connection:
-        for number in SIGNALS:
-            signal.signal(number, lambda told, _: connection.send(bytes([told])))
         connection.connect(os.path.join(folder, "socket"))
         socket.send_fds(connection, [len(request).to_bytes(8, "big")], [0, 1, 2])
         connection.sendall(request)
+        for number in SIGNALS:  # only now: before there is a fork, they are meant for this process
+            signal.signal(number, lambda told, _: connection.send(bytes([told])))
         status = connection.recv(1)
     return status[0] if status else 1
 
 
 def serve(folder: str) -> None:
     """Fork a process for each client, until the process that started this one has ended."""
+    import contextlib
     import selectors
 
     parent = os.getppid()
@@ -59,10 +60,15 @@ def serve(folder: str) -> None:
             for key, _ in selector.select(timeout=0.05 if clients else 1):
                 if key.fileobj is listener:
                     client, _ = listener.accept()
-                    number = _fork(*_request(client), folder)
+                    try:
+                        asked = _request(client)
+                    except (OSError, ValueError):  # killed before it had asked
+                        client.close()
+                        continue
+                    number = _fork(*asked, folder)
                     clients[number] = client
                     selector.register(client, selectors.EVENT_READ, number)
-                elif told := key.fileobj.recv(1):
+                elif told := _told(key.fileobj):
                     os.killpg(key.data, told[0])
                 else:  # killed
                     selector.unregister(key.fileobj)
@@ -71,7 +77,8 @@ def serve(folder: str) -> None:
                 client, status = clients.pop(ended[0]), os.waitstatus_to_exitcode(ended[1])
                 if client in {key.fileobj for key in selector.get_map().values()}:
                     selector.unregister(client)
-                    client.send(bytes([status if status >= 0 else 128 - status]))
+                    with contextlib.suppress(OSError):  # killed as its fork ended
+                        client.send(bytes([status if status >= 0 else 128 - status]))
                 client.close()
 
 
@@ -80,6 +87,14 @@ def _request(client: socket.socket) -> tuple[dict, list[int]]:
     header, streams, _, _ = socket.recv_fds(client, 8, 3)
     request = client.recv(int.from_bytes(header, "big"), socket.MSG_WAITALL)
     return json.loads(request), streams
+
+
+def _told(client: socket.socket) -> bytes:
+    """The signal that a client was sent; none of one that was killed."""
+    try:
+        return client.recv(1)
+    except OSError:
+        return b""
 
 
 def _fork(place: dict, streams: list[int], folder: str) -> int:
