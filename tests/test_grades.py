@@ -325,6 +325,9 @@ def test_stand_ins_are_checked_and_inherited(tmp_path):
     (tmp_path / "m.yaml").write_text(text % "imagse")
     with pytest.raises(ConfigError, match=r"defaults\.stand_ins: unknown setting 'imagse'"):
         hyperparameters.stand_ins("m", tmp_path)
+    (tmp_path / "m.yaml").write_text((text % "images").replace("{images: photographs}", "[images]"))
+    with pytest.raises(ConfigError, match=r"defaults\.stand_ins: should be a mapping"):
+        hyperparameters.stand_ins("m", tmp_path)
     (tmp_path / "m.yaml").write_text(text % "images")
     (tmp_path / "n.yaml").write_text("inherits: m\ndefaults: {source: s, settings: {}}\n")
     for method in ("m", "n"):

@@ -206,6 +206,10 @@ def load(file: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: defaults.settings: should be a mapping, got {shown(defaults)}")
     inherited: list[str] = []
     standing = blocks["defaults"].get("stand_ins", {})
+    if not isinstance(standing, dict):
+        raise ConfigError(
+            f"{file}: defaults.stand_ins: should be a mapping of settings, got {shown(standing)}"
+        )
     found: dict[str, Any] = {kind: [] for kind in BLOCKS}
     stated = {"datasets": blocks["defaults"].get("datasets", [])}
     if "inherits" in blocks:
