@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unlearning.data.catalogue import DatasetInfo
 from unlearning.models import build
+from unlearning.runtime.vision import torchvision
 from unlearning.training.optim import SGD
 
 STEPS, BATCH, REPEATS = 20, 64, 6
@@ -29,6 +30,7 @@ def pace() -> float:
     """
     threads = torch.get_num_threads()
     cores = min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    torchvision()  # repairing its import is for one thread
     torch.set_num_threads(1)
     with ThreadPoolExecutor(cores) as pool:
         spent = [each for found in pool.map(_steps, [REPEATS] * cores) for each in found]
