@@ -220,6 +220,39 @@ def space(tmp_path_factory):
     return space
 
 
+def check_what_an_earlier_snapshot_gives(space, config):
+    """Its rows where the run's folder is lost, none beside models of the run's own."""
+
+    def snapshot(config, *options):
+        words = ["--config", config, *options, "--earlier", "seen", "--out", "again"]
+        return space.command("python", "-m", "unlearning", "snapshot", *words)
+
+    def same(name):
+        seen, again = ((space.root / folder / name).read_text() for folder in ("seen", "again"))
+        return seen == again
+
+    status, text = snapshot(config, "--root", "lost")
+    assert status == 0, text
+    assert "2 rows of seen" in text  # class 0: the original's and the method's
+    assert all(same(f"{name}.csv") for name in ("runs", "manifest", "roc"))
+    assert same("tables/class_removal.md")
+
+    later = quick()
+    later["experiments"][0]["train_seeds"] = [0, 1, 2]
+    later["experiments"][0]["training"]["lr"] = 0.2
+    (space.root / "configs/later.yaml").write_text(yaml.safe_dump(later))
+    status, text = snapshot("configs/later.yaml", "--root", "lost")
+    assert status != 0 and "seen/config.json: grid had another training" in text
+
+    runs = space.root / "seen/runs.csv"
+    before = runs.read_text()
+    runs.write_text(before.replace(",ok,", ",diverged,"))
+    status, text = snapshot(config)
+    runs.write_text(before)
+    assert status == 0 and "0 rows of seen" in text, text
+    assert same("runs.csv")
+
+
 def test_a_run_of_parts_its_snapshot_and_what_a_longer_list_adds(space):
     """One part is run, looked at without the lock, and the rest goes on from there."""
     config, first = "configs/parts.yaml", "results/parts/grid/scores/class_removal/class-0/"
@@ -235,6 +268,7 @@ def test_a_run_of_parts_its_snapshot_and_what_a_longer_list_adds(space):
     assert done["status"] == "ok" and done["capped"] and pd.isna(done["accuracy_gap"])
     assert rows.loc["class-1", "negative_gradient"]["status"] == "missing"
     assert (space.root / "seen/tables/class_removal.md").exists()
+    check_what_an_earlier_snapshot_gives(space, config)
 
     status, text = space.snakemake("results/parts/runs.csv", "--quiet", "all", config=config)
     assert status == 0, text

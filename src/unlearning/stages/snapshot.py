@@ -13,7 +13,7 @@ from unlearning.data.catalogue import catalogue
 from unlearning.files import write_json
 from unlearning.plan import grid
 from unlearning.plan.checks import plan
-from unlearning.results import collected, findings
+from unlearning.results import collected, earlier, findings
 from unlearning.runtime.options import asked
 from unlearning.tables.layouts import tabulate
 
@@ -23,8 +23,15 @@ def main(argv: list[str]) -> None:
 
     Cells that were not run or not scored yet are rows of the status `missing`.
     """
-    root = {"help": "the run's folder; without it results/RUN"}
-    options = asked(argv, __doc__, "methods", "out", config="the run's config (YAML)", root=root)
+    options = asked(
+        argv,
+        __doc__,
+        "methods",
+        "out",
+        config="the run's config (YAML)",
+        root={"help": "the run's folder; without it results/RUN"},
+        earlier={"help": "an earlier snapshot, whose rows stand in for models that are lost"},
+    )
     config, _ = plan(read_yaml(options.config), options.config, catalogue(), options.methods)
     config = config.model_copy(update={"partial": True})
     root, out = Path(options.root or f"results/{config.run}"), Path(options.out)
@@ -33,4 +40,7 @@ def main(argv: list[str]) -> None:
     collected.write(config, root, out, options.methods)
     if grid.study_cells(config):
         findings.write(config, root, out, options.methods)
+    if options.earlier:
+        taken = earlier.keep(config, Path(options.earlier), out)
+        print(f"{taken} rows of {options.earlier}, whose models this run does not have")
     tabulate(out / "runs.csv", out / "tables", out / "ensembles.csv")
