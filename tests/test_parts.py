@@ -268,6 +268,9 @@ def test_a_run_of_parts_its_snapshot_and_what_a_longer_list_adds(space):
     assert done["status"] == "ok" and done["capped"] and pd.isna(done["accuracy_gap"])
     assert rows.loc["class-1", "negative_gradient"]["status"] == "missing"
     assert (space.root / "seen/tables/class_removal.md").exists()
+    checked = "workflow/scripts/check_numbers.py", "results/parts", "--written", "seen"
+    status, text = space.command("python", *checked)  # the retained images are a sample
+    assert status == 0 and "2 equal: retain_train_accuracy" in text, text
     check_what_an_earlier_snapshot_gives(space, config)
 
     status, text = space.snakemake("results/parts/runs.csv", "--quiet", "all", config=config)

@@ -151,7 +151,8 @@ def check_cells(run: Path, runs: list[dict], config: dict, check: Check) -> None
         trunk = "originals" + row["compared_with"].removeprefix("original")
         start = home / trunk / f"train-{row['train_seed']}/evaluated/outputs.safetensors"
         own = home / cell / "outputs.safetensors"
-        own = start if row["method"] == row["compared_with"] else own
+        if row["method"] == row["compared_with"] and not own.exists():
+            own = start  # of all images; its own are the sample of `retain_evaluated`
         if row["status"] != "ok" or row["test_half"] or not own.exists() or not start.exists():
             continue
         where = f"{row['experiment']}/{cell}"
