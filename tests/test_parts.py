@@ -252,6 +252,10 @@ def check_what_an_earlier_snapshot_gives(space, config):
     assert status == 0 and "0 rows of seen" in text, text
     assert same("runs.csv")
 
+    words = ["--config", config, "--root", "lost", "--earlier", "seen", "--out", "./seen"]
+    status, text = space.command("python", "-m", "unlearning", "snapshot", *words)
+    assert status != 0 and "written over" in text and same("runs.csv")
+
 
 def test_a_run_of_parts_its_snapshot_and_what_a_longer_list_adds(space):
     """One part is run, looked at without the lock, and the rest goes on from there."""

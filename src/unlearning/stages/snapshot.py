@@ -35,6 +35,8 @@ def main(argv: list[str]) -> None:
     config, _ = plan(read_yaml(options.config), options.config, catalogue(), options.methods)
     config = config.model_copy(update={"partial": True})
     root, out = Path(options.root or f"results/{config.run}"), Path(options.out)
+    if options.earlier and Path(options.earlier).resolve() == out.resolve():
+        raise ValueError(f"{out} would be written over before it is read: give a copy to --earlier")
     write_json(out / "config.json", config.model_dump())
     config = read_config(out / "config.json")
     collected.write(config, root, out, options.methods)
