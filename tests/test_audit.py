@@ -213,7 +213,8 @@ def test_a_changed_value_changes_that_row_alone():
         "too_uncertain: more classes would not settle it; one_original; spread_unknown",
     ]
     pd.testing.assert_series_equal(before.loc[1], after.loc[1])
-    runs.loc[runs["method"] == "duck", "retain_test_accuracy"] = 0.6
+    runs = some_runs()
+    runs.loc[runs["method"] == "duck", "retain_test_accuracy"] -= 0.1
     assert audit(numbers, runs, PAPER, PAPER, COMMAND).loc[0, "verdict"] == "differs"
 
 
@@ -306,6 +307,12 @@ EVERY = [
     ({"mean": 70.9, "spread": 0.5}, {}, "reproduced", "one_original"),
     ({"mean": 71.0}, {}, "reproduced", "one_original; spread_unknown"),
     ({"mean": 75.0, "spread": 0.5}, {}, "differs", "one_original"),
+    (
+        {"metric": "A_f^t (%)", "mean": 3.0},
+        {},
+        "not comparable",
+        "no_spread; one_original; spread_unknown",
+    ),
 ]
 
 

@@ -107,6 +107,20 @@ def test_the_edges_of_differs_in_grade_b():
         assert outside == ("differs", ["spread_unknown"])
 
 
+def test_a_difference_without_any_spread_is_none():
+    """Of a mean of 1 %, no spread reported, three classes of 0 % each say nothing."""
+    ours, moves = our_number(0.0, 0.0, 3), Movement(0.0, 3, "cifar10", ())
+    apart, same = a_number(1.0, error=0.05), a_number(0.04, error=0.05)
+    unknown = ["no_spread", "spread_unknown"]
+    assert decide(apart, ours, PERCENT, moves) == ("not judged", unknown)
+    assert decide(apart, ours, PERCENT)[0] == "not comparable"
+    assert decide(same, ours, PERCENT, moves) == ("reproduced", ["spread_unknown"])
+    # with a spread on either side there is a rule to judge by
+    assert decide(a_number(1.0, 0.1, 0.05), ours, PERCENT, moves) == ("differs", [])
+    varied = our_number(0.0, 0.1, 3)
+    assert decide(apart, varied, PERCENT, moves) == ("differs", ["spread_unknown"])
+
+
 @pytest.mark.parametrize(("metric", "limit"), [(AUS, 0.03), (PERCENT, 3.0)])
 def test_the_edge_of_what_may_move_with_the_original(metric, limit):
     """t_{0.975, 5} = 2.570582; a wide movement forbids even `differs`."""

@@ -17,7 +17,8 @@ forget set, forget sets averaged. The reported mean rests on one original, hence
 the first two terms alone two originals of different seeds would differ by their seeds, however
 many forget sets there are. With S < 2 that term is unknown and left out (`one_original`). nu is
 Welch and Satterthwaite's. An unknown s_r is taken to be s_b; both terms are then one estimate,
-s_b² (1/10 + 1/B), with B - 1 degrees of freedom.
+s_b² (1/10 + 1/B), with B - 1 degrees of freedom. If all of ours are equal as well (a forgotten
+class's accuracy of 0), no spread is known on either side, and a difference is no `differs`.
 
 In grade B ours and the published original are two of unlike recipes, hence 2 s_o², s_o being the
 standard deviation of the quantity over K originals of other recipes (K - 1 degrees of freedom).
@@ -151,6 +152,8 @@ def decide(
     h = margin(number, ours, moves)
     caveats = [*alone, *(["spread_unknown"] if math.isnan(number.spread) else [])]
     if abs(ours.mean - number.mean) > h + slack:
+        if ours.sets_sd == 0 and math.isnan(number.spread):
+            return undecided, ["no_spread", *caveats]
         return "differs", caveats
     if h > limit + slack:
         more = f"too_uncertain: {_settling(number, ours, limit, moves)}"

@@ -66,6 +66,8 @@ REASONS = {
     "is Student's over forget sets, and h leaves out what another training seed changes: a small "
     "difference may be that alone.",
     "spread_unknown": "No spread is reported; it is taken to be ours.",
+    "no_spread": "No spread is reported, and all of ours are equal: how far means of other forget "
+    "sets would lie from ours is not known.",
 }
 """What the code words in the column `reason` mean."""
 DETAIL = re.compile(r"(none_ok|some_not_ok): (.*)", re.DOTALL)
